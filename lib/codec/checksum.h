@@ -1,0 +1,10 @@
+/* The checksum over everything stored: XXH3, 64 bits, seed 0. */
+#ifndef FP_CODEC_CHECKSUM_H
+#define FP_CODEC_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t fp_checksum(const void *bytes, size_t n);
+
+#endif

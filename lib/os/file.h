@@ -1,0 +1,57 @@
+/* Files: the only calls by which the library touches a file system. All are whole-or-error: short
+ * reads and writes and EINTR are dealt with here. Descriptors are close-on-exec. Errors carry the
+ * errno and the path. Tests replace this file's implementation to inject faults. */
+#ifndef FP_OS_FILE_H
+#define FP_OS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <facpool/facpool.h>
+
+typedef struct fp_file {
+    int fd;     /* -1: not open */
+    char *path; /* owned; for messages and for path-and-inode checks */
+} fp_file;
+
+#define FP_FILE_CLOSED                                                                             \
+    {                                                                                              \
+        -1, NULL                                                                                   \
+    }
+
+/* Errors: NOT_FOUND, IO, NOMEM; UNSUPPORTED where it is no regular file. */
+int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *err);
+
+/* A new empty file with an unpredictable name in the folder of `path`, mode 0666 less the umask,
+ * never through a symbolic link. out->path is its name. */
+int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err);
+
+/* Gives the temporary file its final name and syncs the folder. Without `replace` an existing file
+ * there is FACPOOL_E_EXISTS. The file itself must have been synced. On success file->path is
+ * `path`. */
+int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err);
+
+/* Closes and removes a temporary file. */
+void fp_file_discard(fp_file *file);
+void fp_file_close(fp_file *file);
+
+int fp_file_size(const fp_file *file, uint64_t *size, facpool_error *err);
+
+/* Reads up to n bytes at `offset`; *got is less only at the end of the file. */
+int fp_file_read(const fp_file *file, void *to, size_t n, uint64_t offset, size_t *got,
+                 facpool_error *err);
+int fp_file_write(const fp_file *file, const void *from, size_t n, uint64_t offset,
+                  facpool_error *err);
+int fp_file_truncate(const fp_file *file, uint64_t size, facpool_error *err);
+int fp_file_sync(const fp_file *file, facpool_error *err); /* data and size */
+
+/* The single-writer lock: belongs to this open file, goes with it. Errors: BUSY (another holds
+ * it), UNSUPPORTED (no working lock on this file system), IO. */
+int fp_file_lock(const fp_file *file, facpool_error *err);
+
+/* Whether `path` still names this very file. */
+bool fp_file_is_at(const fp_file *file, const char *path);
+
+bool fp_path_exists(const char *path);
+
+#endif
