@@ -275,11 +275,12 @@ typedef struct facpool_backup_options {
     int32_t durability;        /* FACPOOL_DURABILITY_* */
     const char *tag;           /* which version of the function writes; NULL: none */
     uint32_t batch_rows;       /* hand rows over when so many wait; 0: 1000. A batch that is ready
-                                  waits at most 25 ms more for company, so that blocks fill up */
+                                  waits at most 100 ms more for company, so that blocks fill up */
     uint32_t flush_ms;         /* ... or after so long; 0: 1000 */
     int32_t no_async;          /* nonzero: no writer thread, workers write */
     int32_t no_retry_failed;   /* nonzero: resume leaves failed tasks alone */
-    uint64_t queue_bytes;      /* rows waiting for the file may take so much; 0: 64 MiB */
+    uint64_t queue_bytes;      /* rows waiting for the file may take so much; 0: 64 MiB. A worker whose share
+                                  is full writes itself: so a slow disk slows the workers down */
     int32_t compression_level; /* zstd level 1 to 19; 0: 1; negative: no zstd */
     int32_t reserved;
 } facpool_backup_options;

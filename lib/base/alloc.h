@@ -11,8 +11,8 @@ void *fp_realloc(const facpool_allocator *a, void *memory, size_t bytes);
 void fp_free(const facpool_allocator *a, void *memory);
 char *fp_strdup(const facpool_allocator *a, const char *text);
 
-/* Grows *memory to room for at least `needed` entries of `each` bytes, doubling. Returns 0 or
- * FACPOOL_E_NOMEM, then leaving both as they were. */
+/* Grows *memory to room for at least `needed` entries of `each` bytes: doubling, above 16 MiB by
+ * half. Returns 0 or FACPOOL_E_NOMEM, then leaving both as they were. */
 int fp_grow(const facpool_allocator *a, void **memory, size_t *capacity, size_t needed,
             size_t each);
 

@@ -6,9 +6,9 @@
 #include <facpool/facpool.h>
 
 #if defined(__GNUC__)
-#define FP_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define FP_PRINTF(at, first) __attribute__((format(printf, at, first)))
 #else
-#define FP_PRINTF(format, first)
+#define FP_PRINTF(at, first)
 #endif
 
 /* Fills *err (which may be NULL, or of an older and shorter type) and returns `code`. */

@@ -34,6 +34,12 @@ int fp_texts_add(fp_texts *texts, const char *bytes, size_t length); /* 0 or NOM
 void fp_texts_clear(fp_texts *texts);                                /* keeps the memory */
 void fp_texts_free(fp_texts *texts);
 
+/* Drops all but the first n texts. */
+static inline void fp_texts_cut(fp_texts *texts, size_t n)
+{
+    texts->n = n < texts->n ? n : texts->n;
+}
+
 static inline const char *fp_texts_at(const fp_texts *t, size_t i)
 {
     return t->bytes + t->offsets[i];

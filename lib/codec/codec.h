@@ -19,25 +19,32 @@ enum {
     FP_LAYOUT_PACKED = 3,   /* base + bit-packed offsets, outliers as exceptions */
     FP_LAYOUT_DELTA = 4,    /* the same over differences of neighbours */
     FP_LAYOUT_ZSTD = 5,     /* n words, zstd */
-    FP_LAYOUT_PLANES = 6    /* eight byte planes, each constant, raw or zstd */
+    FP_LAYOUT_PLANES = 6,   /* eight byte planes, each constant, raw or zstd */
+    FP_LAYOUT_SPLIT = 7     /* high bits by a small dictionary, low bits as they are: doubles */
 };
 
 /* The high 4 bits. */
 enum {
     FP_TRANSFORM_NONE = 0,
-    FP_TRANSFORM_DECIMAL = 1 /* doubles that are integers / 10^e, the others as exceptions */
+    FP_TRANSFORM_DECIMAL = 1, /* doubles that are integers / 10^e, the others as exceptions */
+    FP_TRANSFORM_SPARSE = 2   /* one common word (NaN, zero) taken out, a bitmap says where */
 };
+
+#define FP_PAGE_MAX_WORDS 65536
 
 /* Working memory of one encoder or decoder: zstd contexts and scratch. One thread at a time. */
 typedef struct fp_codec fp_codec;
 fp_codec *fp_codec_new(const facpool_allocator *allocator); /* NULL: out of memory */
 void fp_codec_free(fp_codec *codec);
 
-/* What a whole block's column is encoded with: chosen once from a sample of it. */
+/* What a whole block's column is encoded with: chosen once from a sample of it. Only `used` of
+ * fp_words_encode is needed to decode. */
 typedef struct fp_encoding {
     uint8_t id;       /* layout | transform << 4 */
     uint8_t exponent; /* of the decimal transform */
     int8_t level;     /* of zstd */
+    uint8_t low_bits; /* of the split layout, 48 to 63; 0: 52, a double's mantissa */
+    uint64_t common;  /* the sparse transform's word */
 } fp_encoding;
 
 /* Picks the smallest encoding for a column of n words from samples of it; a slower one must earn
@@ -51,7 +58,8 @@ int fp_words_choose(fp_codec *codec, const uint64_t *words, size_t n, bool is_do
 int fp_words_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
                     fp_buffer *out, uint8_t *used, facpool_error *err);
 
-/* Decodes a page of exactly n words. Bytes are untrusted: CORRUPT where they don't add up. */
+/* Decodes a page of exactly n words. Bytes are untrusted: CORRUPT where they don't add up, what is
+ * in `words` then means nothing. */
 int fp_words_decode(fp_codec *codec, uint8_t encoding, const uint8_t *bytes, size_t size,
                     uint64_t *words, size_t n, facpool_error *err);
 

@@ -24,6 +24,8 @@ typedef struct fp_batch {
     int32_t *failure_codes; /* not ok */
     fp_texts messages;      /* not ok: one a row */
     const fp_codes *codes;  /* not owned. codes->rank may be NULL: then ids say nothing of order */
+    void *sort_memory;      /* of fp_batch_sort, kept for the next one */
+    size_t sort_memory_bytes;
     const facpool_allocator *allocator;
 } fp_batch;
 

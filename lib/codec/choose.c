@@ -1,0 +1,304 @@
+/* Picks a column's encoding by trying the candidates on samples of it. Called by the stores once
+ * per column of a block. Cheap looks (digits, repeats, entropy of planes) rule out what can't win
+ * before anything is tried, so that choosing costs little beside encoding. */
+#include "codec/internal.h"
+
+#define STRETCHES     4
+#define STRETCH_WORDS 512
+#define WHOLE_WORDS   2048 /* columns up to this are looked at whole */
+#define DIGIT_SAMPLES 32
+#define REPEAT_SLOTS  2048
+
+/* How much smaller, in per cent, an encoding must be than a faster one. */
+#define CHEAP_GAIN 2
+#define ZSTD_GAIN  4
+
+struct stretch {
+    const uint64_t *words;
+    size_t n;
+};
+
+struct choice {
+    fp_codec *codec;
+    struct stretch stretches[STRETCHES];
+    size_t count;    /* stretches that are not constant: those are stored as such anyway */
+    size_t words;    /* in these */
+    fp_encoding best;
+    size_t best_size;
+    int level;
+    facpool_error *err;
+};
+
+/* What a scan for equal words finds. */
+struct repeats {
+    size_t single; /* words that occurred before */
+    size_t runs;   /* of words that occurred before, in the same order */
+    size_t most;   /* occurrences of the most common one */
+    uint64_t common;
+};
+
+static void take_stretches(struct choice *choice, const uint64_t *words, size_t n)
+{
+    size_t length = STRETCH_WORDS, count = STRETCHES;
+    if (n <= WHOLE_WORDS) {
+        count = (n + STRETCH_WORDS - 1) / STRETCH_WORDS;
+        length = (n + count - 1) / count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t start = count > 1 ? (n - length) * i / (count - 1) : 0;
+        if (fp_words_all_equal(words + start, length))
+            continue;
+        choice->stretches[choice->count++] = (struct stretch){words + start, length};
+        choice->words += length;
+    }
+}
+
+/* Size of the samples in an encoding, by encoding them. */
+static int measure(struct choice *choice, const fp_encoding *encoding, size_t *size)
+{
+    *size = 0;
+    for (size_t i = 0; i < choice->count; i++) {
+        struct stretch stretch = choice->stretches[i];
+        size_t bytes = 0;
+        uint8_t id;
+        int code = fp_page_encode(choice->codec, encoding, stretch.words, stretch.n,
+                                  choice->codec->trial.data, 8 * stretch.n - 1, &bytes, &id,
+                                  choice->err);
+        if (code)
+            return code;
+        *size += bytes ? bytes : 8 * stretch.n;
+    }
+    return 0;
+}
+
+/* Takes the encoding if it is smaller by more than `gain` per cent than the best so far. */
+static int consider(struct choice *choice, fp_encoding encoding, unsigned gain)
+{
+    size_t size;
+    encoding.level = (int8_t)choice->level;
+    int code = measure(choice, &encoding, &size);
+    if (code)
+        return code;
+    if (size * 100 < choice->best_size * (100 - gain)) {
+        choice->best = encoding;
+        choice->best_size = size;
+    }
+    return 0;
+}
+
+static int consider_integers(struct choice *choice, unsigned transform, unsigned exponent)
+{
+    fp_encoding encoding = {.exponent = (uint8_t)exponent};
+    encoding.id = (uint8_t)(FP_LAYOUT_PACKED | transform << 4);
+    int code = consider(choice, encoding, CHEAP_GAIN);
+    encoding.id = (uint8_t)(FP_LAYOUT_DELTA | transform << 4);
+    return code ? code : consider(choice, encoding, CHEAP_GAIN);
+}
+
+static bool is_special(uint64_t word)
+{
+    return (word >> 52 & 0x7ff) == 0x7ff; /* NaN or infinite */
+}
+
+/* How many of the samples have exactly so many decimal digits; returns how many have any, 0 where
+ * it is less than half of those that are numbers. */
+static size_t count_digits(const struct choice *choice, size_t digits[FP_DECIMAL_MAX_EXPONENT + 1])
+{
+    size_t decimals = 0, others = 0;
+    for (size_t sample = 0; sample < DIGIT_SAMPLES; sample++) {
+        struct stretch stretch = choice->stretches[sample % choice->count];
+        uint64_t word = stretch.words[(stretch.n - 1) * sample / (DIGIT_SAMPLES - 1)];
+        if (is_special(word))
+            continue;
+        unsigned needed = fp_decimal_digits(word);
+        if (needed == FP_DECIMAL_NONE) {
+            others++;
+        } else {
+            decimals++;
+            digits[needed]++;
+        }
+        if (others >= DIGIT_SAMPLES / 2)
+            return 0;
+    }
+    return decimals >= others ? decimals : 0;
+}
+
+/* The least exponent that suits all but `spare` of the decimals. */
+static unsigned exponent_for(const size_t digits[FP_DECIMAL_MAX_EXPONENT + 1], size_t spare)
+{
+    unsigned exponent = FP_DECIMAL_MAX_EXPONENT;
+    while (exponent > 0 && digits[exponent] <= spare)
+        spare -= digits[exponent--];
+    return exponent;
+}
+
+static int consider_decimals(struct choice *choice, bool *are_decimal)
+{
+    size_t digits[FP_DECIMAL_MAX_EXPONENT + 1] = {0};
+    size_t decimals = count_digits(choice, digits);
+    *are_decimal = false;
+    if (decimals == 0)
+        return 0;
+    unsigned all = exponent_for(digits, 0), most = exponent_for(digits, decimals / 8);
+    int code = consider_integers(choice, FP_TRANSFORM_DECIMAL, all);
+    if (!code && most != all)
+        code = consider_integers(choice, FP_TRANSFORM_DECIMAL, most);
+    *are_decimal = choice->best.id >> 4 == FP_TRANSFORM_DECIMAL;
+    return code;
+}
+
+/* The place to split doubles at, the layout's size of the first stretch deciding. */
+static int best_low_bits(struct choice *choice, uint8_t *low_bits)
+{
+    static const uint8_t candidates[] = {52, 50, 48};
+    struct stretch stretch = choice->stretches[0];
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < sizeof candidates; i++) {
+        size_t size;
+        int code = fp_split_measure(choice->codec, candidates[i], stretch.words, stretch.n, &size,
+                                    choice->err);
+        if (code)
+            return code;
+        if (size < least) {
+            least = size;
+            *low_bits = candidates[i];
+        }
+    }
+    return 0;
+}
+
+static void scan_repeats(struct repeats *repeats, const uint64_t *words, size_t n)
+{
+    uint16_t last[REPEAT_SLOTS] = {0}, times[REPEAT_SLOTS] = {0};
+    size_t matched = 0; /* one past the word that the one before repeats */
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = (size_t)(words[i] * 0x9e3779b97f4a7c15u >> 53), earlier = last[slot];
+        last[slot] = (uint16_t)(i + 1);
+        if (earlier == 0 || words[earlier - 1] != words[i]) {
+            times[slot] = 0;
+            matched = 0;
+            continue;
+        }
+        if (++times[slot] > repeats->most) {
+            repeats->most = times[slot];
+            repeats->common = words[i];
+        }
+        *(matched == earlier - 1 && matched != 0 ? &repeats->runs : &repeats->single) += 1;
+        matched = earlier;
+    }
+}
+
+/* A common word worth taking out saves more than its bitmap costs. */
+static int consider_sparse(struct choice *choice, uint8_t low_bits)
+{
+    struct repeats repeats = {0};
+    for (size_t i = 0; i < choice->count; i++) {
+        struct repeats here = {0};
+        scan_repeats(&here, choice->stretches[i].words, choice->stretches[i].n);
+        if (here.most > repeats.most)
+            repeats = here;
+    }
+    if (repeats.most * 32 < choice->stretches[0].n)
+        return 0;
+    fp_encoding encoding = {.low_bits = low_bits, .common = repeats.common};
+    encoding.id = FP_LAYOUT_SPLIT | FP_TRANSFORM_SPARSE << 4;
+    return consider(choice, encoding, CHEAP_GAIN);
+}
+
+static int consider_doubles(struct choice *choice)
+{
+    bool are_decimal;
+    int code = consider_decimals(choice, &are_decimal);
+    if (code || are_decimal)
+        return code;
+    fp_encoding encoding = {.id = FP_LAYOUT_SPLIT};
+    code = best_low_bits(choice, &encoding.low_bits);
+    if (!code)
+        code = consider(choice, encoding, CHEAP_GAIN);
+    if (!code)
+        code = consider_integers(choice, FP_TRANSFORM_NONE, 0);
+    return code ? code : consider_sparse(choice, encoding.low_bits);
+}
+
+/* What zstd has to work on in a stretch: the words, or the integers they are decimals of. */
+static const uint64_t *layout_words(struct choice *choice, struct stretch stretch)
+{
+    if (choice->best.id >> 4 != FP_TRANSFORM_DECIMAL)
+        return stretch.words;
+    fp_decimal_to_integers(choice->codec, choice->best.exponent, stretch.words, stretch.n);
+    return choice->codec->integers;
+}
+
+/* Sizes that zstd and planes hardly come below. A repeated word costs zstd some 2 bytes, or next
+ * to nothing within a run; others at least nine tenths of what they take now. */
+static void least_sizes(struct choice *choice, size_t *zstd, size_t *planes)
+{
+    *zstd = 0;
+    *planes = 0;
+    for (size_t i = 0; i < choice->count; i++) {
+        struct stretch stretch = choice->stretches[i];
+        struct repeats repeats = {0};
+        const uint64_t *words = layout_words(choice, stretch);
+        scan_repeats(&repeats, words, stretch.n);
+        size_t fresh = stretch.n - repeats.single - repeats.runs;
+        *zstd += fresh * choice->best_size * 9 / (choice->words * 10) + 2 * repeats.single;
+        *planes += fp_planes_least(choice->codec, words, stretch.n);
+    }
+}
+
+static int consider_zstd(struct choice *choice)
+{
+    size_t zstd, planes, worth = choice->best_size * (100 - ZSTD_GAIN) / 100;
+    unsigned transform = choice->best.id >> 4;
+    if (transform == FP_TRANSFORM_SPARSE)
+        transform = FP_TRANSFORM_NONE;
+    fp_encoding encoding = {.exponent = choice->best.exponent};
+    least_sizes(choice, &zstd, &planes);
+    int code = 0;
+    if (zstd < worth) {
+        encoding.id = (uint8_t)(FP_LAYOUT_ZSTD | transform << 4);
+        code = consider(choice, encoding, ZSTD_GAIN);
+    }
+    if (!code && planes < worth) {
+        encoding.id = (uint8_t)(FP_LAYOUT_PLANES | transform << 4);
+        code = consider(choice, encoding, ZSTD_GAIN);
+    }
+    return code;
+}
+
+/* Where the samples are all constant, other pages may still not be. */
+static uint8_t layout_of_nearly_constant(const uint64_t *words, size_t n, bool is_double)
+{
+    if (fp_words_all_equal(words, n))
+        return FP_LAYOUT_CONSTANT;
+    return is_double ? FP_LAYOUT_PACKED : FP_LAYOUT_DELTA;
+}
+
+int fp_words_choose(fp_codec *codec, const uint64_t *words, size_t n, bool is_double, int level,
+                    fp_encoding *out, facpool_error *err)
+{
+    if (n == 0)
+        return fp_fail(err, FACPOOL_E_INVALID, "a column of 0 words has no encoding");
+    struct choice choice = {.codec = codec, .level = level, .err = err};
+    choice.best = (fp_encoding){.id = FP_LAYOUT_RAW, .level = (int8_t)level};
+    take_stretches(&choice, words, n);
+    if (choice.count == 0) {
+        choice.best.id = layout_of_nearly_constant(words, n, is_double);
+        *out = choice.best;
+        return 0;
+    }
+    int code = fp_codec_ensure(codec, STRETCH_WORDS, err);
+    if (code)
+        return code;
+    codec->trial.size = 0;
+    if (!fp_buffer_reserve(&codec->trial, 8 * STRETCH_WORDS + FP_BITS_SLACK))
+        return fp_fail_nomem(err, 8 * STRETCH_WORDS);
+    choice.best_size = 8 * choice.words;
+    code = is_double ? consider_doubles(&choice)
+                     : consider_integers(&choice, FP_TRANSFORM_NONE, 0);
+    if (!code && level >= 0)
+        code = consider_zstd(&choice);
+    if (!code)
+        *out = choice.best;
+    return code;
+}

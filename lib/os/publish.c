@@ -1,0 +1,175 @@
+/* Names of files: a temporary one beside the final one, and the move from the first to the second.
+ * Called by the stores when they create or replace a backup. A reader of the final name sees the
+ * old file, or the new one whole, at any moment. */
+#include "os/file.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A name may have 255 bytes; the temporary one adds 22 to what it keeps of the final one. */
+#define KEPT_NAME_BYTES 200
+#define CREATE_ATTEMPTS 16
+
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* "folder/.name.0123456789abcdef.tmp", or NULL with *err filled. */
+static char *temporary_name(const char *path, facpool_error *err)
+{
+    uint64_t number = 0;
+    if (fp_random(&number, sizeof number, err))
+        return NULL;
+    size_t folder = folder_length(path);
+    const char *name = path + folder;
+    size_t kept = fp_utf8_cut(name, strlen(name), KEPT_NAME_BYTES);
+    size_t room = folder + kept + sizeof "..0123456789abcdef.tmp";
+    char *made = fp_alloc(NULL, room);
+    if (!made) {
+        fp_fail_nomem(err, room);
+        return NULL;
+    }
+    memcpy(made, path, folder);
+    snprintf(made + folder, room - folder, ".%.*s.%016" PRIx64 ".tmp", (int)kept, name, number);
+    return made;
+}
+
+static int fail_create(const char *path, int os_errno, facpool_error *err)
+{
+    int code = os_errno == ENOENT || os_errno == ENOTDIR ? FACPOOL_E_NOT_FOUND : FACPOOL_E_IO;
+    return fp_fail_errno(err, code, os_errno,
+                         "no file can be made in the folder of '%s': make the folder, see to its "
+                         "permissions, or choose another path",
+                         path);
+}
+
+int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
+{
+    int failure = EEXIST;
+    for (int attempt = 0; attempt < CREATE_ATTEMPTS && failure == EEXIST; attempt++) {
+        facpool_error cause = FACPOOL_ERROR_INIT;
+        char *name = temporary_name(path, &cause);
+        if (!name)
+            return fp_error_copy(err, &cause);
+        int fd = -1;
+        do {
+            fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        } while (fd < 0 && errno == EINTR);
+        if (fd >= 0) {
+            *out = (fp_file){fd, name};
+            return 0;
+        }
+        failure = errno;
+        fp_free(NULL, name);
+    }
+    return fail_create(path, failure, err);
+}
+
+/* Gives `to` to the file named `from` unless something is there. Returns 0 or an errno. */
+static int rename_no_replace(const char *from, const char *to)
+{
+#ifdef RENAME_NOREPLACE
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return errno;
+#endif
+    if (link(from, to) != 0)
+        return errno;
+    /* Published already. A second name that could not be removed is a leftover, no failure. */
+    (void)unlink(from);
+    return 0;
+}
+
+/* Until the folder is synced a new name may be lost with the power. */
+static int sync_folder(const char *path, facpool_error *err)
+{
+    const char *name = folder_length(path) ? path : "./";
+    size_t length = folder_length(name);
+    char *folder = fp_alloc(NULL, length + 1);
+    if (!folder)
+        return fp_fail_nomem(err, length + 1);
+    memcpy(folder, name, length);
+    folder[length] = '\0';
+
+    int failure = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        failure = errno;
+    } else {
+        int result = 0;
+        do {
+            result = fsync(fd);
+        } while (result != 0 && errno == EINTR);
+        failure = result ? errno : 0;
+        (void)close(fd);
+    }
+    fp_free(NULL, folder);
+    /* Some file systems have no sync for folders (EINVAL), some folders may be written and not be
+     * read (EACCES): then the name is as safe as it can be had there. */
+    if (failure == 0 || failure == EINVAL || failure == EACCES)
+        return 0;
+    return fp_fail_errno(err, FACPOOL_E_IO, failure,
+                         "file '%s' is in place, but its folder can't be synced: its name may not "
+                         "outlast a power failure",
+                         path);
+}
+
+int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err)
+{
+    char *final_path = fp_strdup(NULL, path);
+    if (!final_path)
+        return fp_fail_nomem(err, strlen(path) + 1);
+    int failure = 0;
+    if (!replace)
+        failure = rename_no_replace(file->path, path);
+    else if (rename(file->path, path) != 0)
+        failure = errno;
+
+    int code = 0;
+    if (failure == EEXIST)
+        code = fp_fail_errno(err, FACPOOL_E_EXISTS, failure,
+                             "backup '%s' is there already: resume it, overwrite it, or choose "
+                             "another file",
+                             path);
+    else if (failure)
+        code = fp_fail_errno(err, FACPOOL_E_IO, failure, "file '%s' can't be given the name '%s'",
+                             file->path, path);
+    else
+        code = sync_folder(path, err);
+    if (code) {
+        /* The file keeps its temporary name here, also where only the folder's sync failed: so a
+         * discard never removes a backup that others see already. */
+        fp_free(NULL, final_path);
+        return code;
+    }
+    fp_free(NULL, file->path);
+    file->path = final_path;
+    return 0;
+}
+
+void fp_file_discard(fp_file *file)
+{
+    if (file->path)
+        (void)unlink(file->path);
+    fp_file_close(file);
+}
+
+bool fp_path_exists(const char *path)
+{
+    struct stat status;
+    /* A symbolic link that leads nowhere counts: no new file can take its name. */
+    return lstat(path, &status) == 0;
+}

@@ -1,0 +1,179 @@
+/* Which blocks have a part in the answer, and whether rows of theirs can be superseded: found from
+ * the blocks' ranges alone, before anything is read. Called once, when a question is opened. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/error.h"
+#include "query/question.h"
+
+#define OK_BIT FACPOOL_STATUS_BIT(FACPOOL_STATUS_OK)
+
+/* Past so many comparisons of ranges, all blocks not told apart yet count as contested: looking
+ * into them costs time, never a wrong answer. */
+#define OVERLAP_TESTS_MAX ((size_t)4 << 20)
+
+static uint32_t statuses_in(const fp_block *block)
+{
+    uint32_t bits = 0;
+    for (int status = FACPOOL_STATUS_OK; status <= FACPOOL_STATUS_CRASHED; status++)
+        if (block->status_rows[status])
+            bits |= FACPOOL_STATUS_BIT(status);
+    return bits;
+}
+
+/* Only a run's own result mixes ok and other rows in a block, and it has one row a task. */
+static bool source_is_unique(const fp_source *source)
+{
+    for (size_t i = 0; i < source->n_blocks; i++)
+        if (source->blocks[i].has_factors && !source->blocks[i].all_ok)
+            return true;
+    return false;
+}
+
+/* Blocks without a row that is asked for take part where their rows may supersede others: any may
+ * where rows that are not ok are asked for, none where only ok rows are. */
+static bool takes_part(const fp_filter *filter, const fp_block *block)
+{
+    uint32_t bits = statuses_in(block);
+    if (fp_filter_ok_only(filter))
+        bits &= OK_BIT;
+    return bits && fp_filter_may_match(filter, block);
+}
+
+static int add_blocks(fp_question *q, size_t source_index, facpool_error *err)
+{
+    const fp_source *source = q->sources[source_index];
+    bool unique = source_is_unique(source);
+    for (size_t b = 0; b < source->n_blocks; b++) {
+        const fp_block *block = &source->blocks[b];
+        if (!takes_part(&q->filter, block))
+            continue;
+        void *memory = q->blocks;
+        size_t needed = q->n_blocks + 1;
+        if (fp_grow(NULL, &memory, &q->blocks_capacity, needed, sizeof *q->blocks))
+            return fp_fail_nomem(err, needed * sizeof *q->blocks);
+        q->blocks = memory;
+        q->blocks[q->n_blocks++] =
+            (fp_scope_block){.source = source,
+                             .block = block,
+                             .source_index = (uint32_t)source_index,
+                             .block_index = (uint32_t)b,
+                             .given = (statuses_in(block) & q->filter.statuses) != 0,
+                             .unique = unique || block->all_ok};
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ contested blocks */
+
+static int compare_by_date(const void *a, const void *b)
+{
+    const fp_block *x = (*(fp_scope_block *const *)a)->block;
+    const fp_block *y = (*(fp_scope_block *const *)b)->block;
+    return (x->date_min > y->date_min) - (x->date_min < y->date_min);
+}
+
+static bool codes_overlap(const fp_block *a, const fp_block *b)
+{
+    return strcmp(a->code_min, b->code_max) <= 0 && strcmp(b->code_min, a->code_max) <= 0;
+}
+
+/* Marks blocks of different sources whose ranges overlap. `sorted` is in order of date_min. */
+static void mark_overlaps(fp_scope_block **sorted, size_t n)
+{
+    size_t tests = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = i + 1; j < n && sorted[j]->block->date_min <= sorted[i]->block->date_max;
+             j++) {
+            if (++tests > OVERLAP_TESTS_MAX) {
+                for (size_t k = i; k < n; k++)
+                    sorted[k]->contested = true;
+                return;
+            }
+            fp_scope_block *a = sorted[i], *b = sorted[j];
+            if (a->source_index == b->source_index || (a->contested && b->contested))
+                continue;
+            if (codes_overlap(a->block, b->block))
+                a->contested = b->contested = true;
+        }
+    }
+}
+
+/* Ok rows can only lose to ok rows of another source; so blocks without any are left aside. */
+static int find_overlaps(fp_question *q, facpool_error *err)
+{
+    fp_scope_block **sorted = fp_alloc(NULL, q->n_blocks * sizeof *sorted);
+    if (!sorted)
+        return fp_fail_nomem(err, q->n_blocks * sizeof *sorted);
+    size_t n = 0;
+    for (size_t i = 0; i < q->n_blocks; i++)
+        if (q->blocks[i].block->has_factors)
+            sorted[n++] = &q->blocks[i];
+    qsort(sorted, n, sizeof *sorted, compare_by_date);
+    mark_overlaps(sorted, n);
+    fp_free(NULL, sorted);
+    return 0;
+}
+
+static int find_contested(fp_question *q, facpool_error *err)
+{
+    int rc = q->n_sources > 1 ? find_overlaps(q, err) : 0;
+    for (size_t i = 0; i < q->n_blocks; i++) {
+        fp_scope_block *block = &q->blocks[i];
+        bool may_lose = !block->block->all_ok && !fp_filter_ok_only(&q->filter) &&
+                        !(block->unique && q->n_sources == 1);
+        block->contested = block->given && (block->contested || may_lose);
+        q->contested = q->contested || block->contested;
+    }
+    return rc;
+}
+
+int fp_scope_find(fp_question *q, facpool_error *err)
+{
+    int rc = 0;
+    for (size_t s = 0; !rc && s < q->n_sources; s++)
+        rc = add_blocks(q, s, err);
+    return rc ? rc : find_contested(q, err);
+}
+
+/* ------------------------------------------------------------------ zero copy */
+
+static const char *why_filter_copies(const fp_question *q)
+{
+    const fp_filter *filter = &q->filter;
+    if (filter->columns & FACPOOL_COLUMN_CODE)
+        return "codes are stored as numbers of a dictionary and become text by copying: leave "
+               "FACPOOL_COLUMN_CODE out of filter.columns";
+    if (!filter->any_code)
+        return "rows picked by code are not side by side: leave filter.codes out";
+    if (filter->dates)
+        return "rows of several listed dates are not side by side: ask for a range of dates";
+    if (q->contested)
+        return "rows that are superseded by others have to be left out: ask one backup for its "
+               "ok rows";
+    if (filter->by_key && q->n_blocks > 1)
+        return "rows of several blocks have to be merged: ask in FACPOOL_ORDER_FILE";
+    return NULL;
+}
+
+int fp_scope_check_zero_copy(const fp_question *q, facpool_error *err)
+{
+    for (size_t i = 0; i < q->n_sources; i++)
+        if (!q->sources[i]->zero_copy)
+            return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                           "zero copy was required, but '%.300s' (%s) has to be decoded: ask "
+                           "without require_zero_copy, or keep the rows as memory_map",
+                           q->sources[i]->path, q->sources[i]->type->name);
+    const char *why = why_filter_copies(q);
+    if (why)
+        return fp_fail(err, FACPOOL_E_UNSUPPORTED, "zero copy was required, but %s", why);
+    for (size_t i = 0; i < q->n_blocks; i++)
+        if (q->blocks[i].given && !q->blocks[i].block->all_ok)
+            return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                           "zero copy was required, but the block at offset %" PRIu64
+                           " of '%.300s' has rows that are not ok, whose columns have to be made "
+                           "up: ask without require_zero_copy",
+                           q->blocks[i].block->offset, q->blocks[i].source->path);
+    return 0;
+}

@@ -1,0 +1,556 @@
+/* Opening, feeding and ending a job. Claiming is one atomic addition in the common case; the lock
+ * is taken only at the end of the work, where workers wait for what others give back. */
+#include "run/job.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/error.h"
+#include "run/outcome.h"
+
+/* A chunk's factors should stay in the first-level cache. */
+#define CHUNK_FACTOR_BYTES 32768
+#define CHUNK_TASKS_MAX    1024
+
+/* ------------------------------------------------------------------ opening */
+
+static void job_log(const facpool_job *job, const char *format, ...) FP_PRINTF(2, 3);
+
+static void job_log(const facpool_job *job, const char *format, ...)
+{
+    if (!job->config.run.log)
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    job->config.run.log(text, job->config.run.log_user);
+}
+
+static void log_opening(const facpool_job *job)
+{
+    const char *path = job->config.backup_path;
+    if (job->opening.tail_bytes_cut)
+        job_log(job, "backup '%s' ended in a torn tail: %" PRIu64 " bytes were cut off", path,
+                job->opening.tail_bytes_cut);
+    if (job->opening.damaged_blocks + job->unreadable)
+        job_log(job, "backup '%s' has %" PRIu64 " damaged blocks: their tasks run again", path,
+                job->opening.damaged_blocks + job->unreadable);
+    if (job->opening.existed)
+        job_log(job, "backup '%s' holds %zu of %zu tasks: %zu are left to run", path,
+                job->plan.n_done, job->plan.count, job->to_run);
+}
+
+/* Takes off what the source holds. */
+static int subtract(facpool_job *job, fp_source *source, facpool_error *err)
+{
+    int rc = fp_plan_subtract(&job->plan, source, job->config.backup.no_retry_failed != 0,
+                              &job->unreadable, err);
+    job->to_run = job->plan.count - job->plan.n_done;
+    return rc;
+}
+
+static int open_backup(facpool_job *job, facpool_error *err)
+{
+    const fp_config *config = &job->config;
+    fp_sink *sink = NULL;
+    fp_source *source = NULL;
+    int rc = fp_sink_open(&sink, &config->backup, &config->schema, &job->opening, err);
+    if (rc)
+        return rc;
+    if (job->opening.existed) {
+        rc = sink->type->source(sink, &source, err);
+        if (!rc)
+            rc = subtract(job, source, err);
+        fp_source_release(source);
+    }
+    if (rc) {
+        sink->type->close(sink, NULL);
+        return rc;
+    }
+    fp_writer_config writer = {.n_lanes = job->n_workers,
+                               .n_factors = config->run.n_factors,
+                               .codes = &job->tasks->codes,
+                               .options = &config->backup,
+                               .collect = fp_job_collect,
+                               .owner = job,
+                               .allocator = config->allocator};
+    return fp_writer_open(&job->writer, sink, &writer, err);
+}
+
+/* A dry run reads the backup and leaves it alone. */
+static int look_at_backup(facpool_job *job, facpool_error *err)
+{
+    const fp_config *config = &job->config;
+    fp_source *source = NULL;
+    int rc = fp_source_open(&source, config->backup.path, NULL, err);
+    if (rc == FACPOOL_E_NOT_FOUND)
+        return 0;
+    if (rc)
+        return rc;
+    if (config->backup.mode == FACPOOL_MODE_CREATE) {
+        rc = fp_fail(err, FACPOOL_E_EXISTS,
+                     "backup '%s' exists: resume it, overwrite it, or choose another file",
+                     config->backup.path);
+    } else if (config->backup.mode == FACPOOL_MODE_RESUME) {
+        rc = fp_schema_match_factors(&source->schema, &config->schema, config->backup.path, err);
+        if (!rc)
+            rc = fp_schema_match_tag(&source->schema, &config->schema, config->backup.path, err);
+        if (!rc)
+            rc = subtract(job, source, err);
+    }
+    fp_source_release(source);
+    return rc;
+}
+
+static int make_workers(facpool_job *job, facpool_error *err)
+{
+    const facpool_allocator *allocator = job->config.allocator;
+    /* Workers begin on cache lines of their own, whatever the allocator gives. */
+    job->workers_memory = fp_alloc_zero(allocator, job->n_workers + 1, sizeof *job->workers);
+    if (!job->workers_memory)
+        return fp_fail_nomem(err, job->n_workers * sizeof *job->workers);
+    uintptr_t at = (uintptr_t)job->workers_memory;
+    job->workers = (fp_worker *)((at + 63) / 64 * 64);
+    for (uint32_t i = 0; i < job->n_workers; i++)
+        fp_worker_init(&job->workers[i], job, i);
+    return 0;
+}
+
+static size_t longest_chunk(const facpool_job *job)
+{
+    const facpool_run_options *run = &job->config.run;
+    if (!run->fn)
+        return FP_SLICE_TASKS_MAX;
+    size_t fits = CHUNK_FACTOR_BYTES / sizeof(double) / run->n_factors;
+    return fits < 16 ? 16 : fits > CHUNK_TASKS_MAX ? CHUNK_TASKS_MAX : fits;
+}
+
+static int open_parts(facpool_job *job, facpool_error *err)
+{
+    const facpool_run_options *run = &job->config.run;
+    int rc = fp_lock_init(&job->lock, err);
+    if (!rc)
+        rc = fp_plan_init(&job->plan, job->tasks, run->group_by, job->config.allocator, err);
+    if (rc)
+        return rc;
+    job->n_workers = run->workers;
+    job->chunk_max = longest_chunk(job);
+    job->to_run = job->plan.count;
+    job->keeps_order = fp_key_order_is_identity(&job->plan.keys);
+    rc = make_workers(job, err);
+    if (!rc && run->results == FACPOOL_RESULTS_KEEP && !run->dry_run)
+        rc = fp_memory_new(&job->memory, job->tasks, run->group_by == FACPOOL_GROUP_CODE,
+                           &job->config.schema, job->config.allocator, err);
+    if (!rc && job->config.has_backup)
+        rc = run->dry_run ? look_at_backup(job, err) : open_backup(job, err);
+    for (uint32_t i = 0; !rc && job->writer && i < job->n_workers; i++)
+        job->workers[i].lane = fp_writer_lane(job->writer, i);
+    return rc;
+}
+
+static void job_free(facpool_job *job)
+{
+    for (uint32_t i = 0; job->workers && i < job->n_workers; i++)
+        fp_worker_free(&job->workers[i]);
+    const facpool_allocator *allocator = job->config.allocator;
+    fp_free(allocator, job->workers_memory);
+    fp_memory_release(job->memory);
+    fp_plan_free(&job->plan);
+    fp_free(allocator, job->returned);
+    fp_lock_destroy(&job->lock);
+    fp_tasks_release(job->tasks);
+    facpool_allocator own = job->config.own_allocator;
+    bool has_own = job->config.allocator != NULL;
+    fp_config_free(&job->config);
+    fp_free(has_own ? &own : NULL, job->memory_of_job);
+}
+
+/* The job itself, on a cache line of its own. */
+static facpool_job *job_alloc(const facpool_allocator *allocator)
+{
+    void *memory = fp_alloc_zero(allocator, 1, sizeof(facpool_job) + 64);
+    if (!memory)
+        return NULL;
+    facpool_job *job = (facpool_job *)(((uintptr_t)memory + 63) / 64 * 64);
+    job->memory_of_job = memory;
+    return job;
+}
+
+int fp_job_open(facpool_job **out, const facpool_tasks *tasks, const facpool_run_options *options,
+                fp_config_kind kind, facpool_error *err)
+{
+    if (!tasks)
+        return fp_fail(err, FACPOOL_E_INVALID, "no task set is given");
+    fp_config config;
+    int rc = fp_config_init(&config, options, kind, err);
+    if (rc)
+        return rc;
+    facpool_job *job = job_alloc(config.allocator);
+    if (!job) {
+        fp_config_free(&config);
+        return fp_fail_nomem(err, sizeof *job);
+    }
+    job->config = config;
+    if (config.allocator)
+        job->config.allocator = &job->config.own_allocator;
+    job->config.backup.path = job->config.backup_path;
+    job->began_ns = fp_clock_ns();
+    job->cancel = config.run.cancel ? config.run.cancel : &job->own_cancel;
+    rc = fp_tasks_hold(tasks);
+    if (rc) {
+        fp_config_free(&job->config);
+        fp_free(config.allocator ? &config.own_allocator : NULL, job->memory_of_job);
+        return fp_fail_nomem(err, tasks->codes.texts.n * sizeof(uint32_t));
+    }
+    job->tasks = tasks;
+    rc = open_parts(job, err);
+    if (rc) {
+        job_free(job);
+        return rc;
+    }
+    log_opening(job);
+    *out = job;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ stopping */
+
+int fp_job_stop(facpool_job *job, int code, const facpool_error *why)
+{
+    fp_lock_enter(&job->lock);
+    if (!atomic_load(&job->stop_code)) {
+        job->stop_error = *why;
+        atomic_store(&job->stop_code, code);
+        atomic_fetch_or(&job->signal, FP_SIGNAL_STOP);
+    }
+    fp_lock_wake_all(&job->lock);
+    fp_lock_leave(&job->lock);
+    return code;
+}
+
+bool fp_job_is_stopping(facpool_job *job)
+{
+    if (atomic_load_explicit(&job->stop_code, memory_order_relaxed))
+        return true;
+    if (!atomic_load_explicit(&job->cancel->set, memory_order_relaxed) &&
+        !atomic_load_explicit(&job->own_cancel.set, memory_order_relaxed))
+        return false;
+    facpool_error why = FACPOOL_ERROR_INIT;
+    fp_fail(&why, FACPOOL_E_CANCELLED,
+            "the run was cancelled: what was finished is kept, resume runs the rest");
+    fp_job_stop(job, FACPOOL_E_CANCELLED, &why);
+    return true;
+}
+
+/* Finished tasks of this run, by whether they failed. */
+static void count_finished(const facpool_job *job, uint64_t *good, uint64_t *failed)
+{
+    *good = *failed = 0;
+    for (uint32_t i = 0; i < job->n_workers; i++) {
+        for (int status = FACPOOL_STATUS_OK; status <= FACPOOL_STATUS_CRASHED; status++) {
+            uint64_t n =
+                atomic_load_explicit(&job->workers[i].done[status], memory_order_relaxed);
+            *(status <= FACPOOL_STATUS_SKIPPED ? good : failed) += n;
+        }
+    }
+}
+
+/* After a chunk with failures: ends the job where the options say so. */
+static void judge_failures(facpool_job *job, const fp_worker *worker)
+{
+    const facpool_run_options *run = &job->config.run;
+    bool stop_now = run->on_error == FACPOOL_ON_ERROR_STOP;
+    if (!stop_now && (run->no_stop_if_first_fail || atomic_load(&job->any_good)))
+        return;
+    uint64_t good, failed;
+    count_finished(job, &good, &failed);
+    if (!stop_now && (good || failed < run->stop_if_first_fail))
+        return;
+    fp_key_walk walk;
+    fp_key_walk_start(&walk, &job->plan.keys, worker->failed_position);
+    fp_key_walk_load(&walk);
+    const char *code = fp_texts_at(&job->tasks->codes.texts, walk.code_id);
+    facpool_error why = FACPOOL_ERROR_INIT;
+    if (stop_now)
+        fp_fail_task(&why, FACPOOL_E_TASK, walk.date, code,
+                     "task (%lld, '%s') failed with code %d%s%s, and on_error is stop",
+                     (long long)walk.date, code, (int)worker->failed_code,
+                     worker->failed_message[0] ? ": " : "", worker->failed_message);
+    else
+        fp_fail_task(&why, FACPOOL_E_TASK, walk.date, code,
+                     "the first %llu finished tasks all failed, one of them (%lld, '%s') with "
+                     "code %d%s%s: mend the function, or set no_stop_if_first_fail",
+                     (unsigned long long)failed, (long long)walk.date, code,
+                     (int)worker->failed_code, worker->failed_message[0] ? ": " : "",
+                     worker->failed_message);
+    fp_job_stop(job, FACPOOL_E_TASK, &why);
+}
+
+/* ------------------------------------------------------------------ claiming */
+
+/* A group that has something left. */
+static bool claim_group(facpool_job *job, fp_range *range)
+{
+    const fp_plan *plan = &job->plan;
+    while (atomic_load_explicit(&job->next, memory_order_relaxed) < plan->n_groups) {
+        size_t group = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (group >= plan->n_groups)
+            return false;
+        range->first = fp_plan_group_start(plan, group);
+        range->end = fp_plan_group_start(plan, group + 1);
+        if (fp_plan_left(plan, range->first, range->end))
+            return true;
+    }
+    return false;
+}
+
+/* While nothing but failures has come in, chunks stay so short that the limit is met closely. */
+static size_t cautious_size(const facpool_job *job, size_t size)
+{
+    const facpool_run_options *run = &job->config.run;
+    if (run->no_stop_if_first_fail ||
+        atomic_load_explicit(&job->any_good, memory_order_relaxed))
+        return size;
+    uint64_t good, failed;
+    count_finished(job, &good, &failed);
+    uint64_t left = failed < run->stop_if_first_fail ? run->stop_if_first_fail - failed : 1;
+    uint64_t each = left / job->n_workers;
+    return each < 1 ? 1 : size < each ? size : (size_t)each;
+}
+
+/* A stretch of positions with something left. Stretches that are all done are passed over in
+ * steps that grow, so that resuming a finished run costs little. */
+static bool claim_stretch(facpool_job *job, const fp_worker *worker, fp_range *range)
+{
+    size_t count = job->plan.count, size = cautious_size(job, worker->chunk_size);
+    for (;;) {
+        size_t next = atomic_load_explicit(&job->next, memory_order_relaxed);
+        if (next >= count)
+            return false;
+        size_t share = (count - next) / (2 * job->n_workers);
+        size_t n = size < share ? size : share ? share : 1;
+        size_t first = atomic_fetch_add_explicit(&job->next, n, memory_order_relaxed);
+        if (first >= count)
+            return false;
+        size_t end = n < count - first ? first + n : count;
+        range->first = fp_plan_next_left(&job->plan, first, end);
+        range->end = end;
+        if (range->first < end)
+            return true;
+        size = size < 32768 ? size * 2 : size;
+    }
+}
+
+static bool claim_returned(facpool_job *job, fp_range *range)
+{
+    if (!atomic_load_explicit(&job->n_returned, memory_order_relaxed))
+        return false;
+    fp_lock_enter(&job->lock);
+    size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
+    if (n) {
+        fp_range *last = &job->returned[n - 1];
+        /* Take half of what is there, so that all who wait get some. */
+        size_t half = (last->end - last->first + 1) / 2;
+        *range = (fp_range){last->first, last->first + half};
+        last->first += half;
+        if (last->first == last->end)
+            atomic_store_explicit(&job->n_returned, n - 1, memory_order_relaxed);
+    }
+    fp_lock_leave(&job->lock);
+    return n > 0;
+}
+
+static bool claim_range(facpool_job *job, const fp_worker *worker, fp_range *range)
+{
+    if (job->plan.group_by != FACPOOL_GROUP_NONE)
+        return claim_group(job, range);
+    return claim_returned(job, range) || claim_stretch(job, worker, range);
+}
+
+/* Whether chunks can come back: only single tasks of no group are ever given back. */
+static bool can_come_back(const facpool_job *job)
+{
+    return job->plan.group_by == FACPOOL_GROUP_NONE && job->config.run.fn;
+}
+
+/* Waits until something comes back or nothing is in hand any more; false: there will be nothing. */
+static bool wait_for_return(facpool_job *job, fp_worker *worker)
+{
+    int64_t began_ns = fp_clock_ns();
+    /* Both sides are sequentially consistent: a worker that gives its chunk back either sees this
+     * signal and wakes us, or has lowered in_hand before we look. */
+    atomic_fetch_or(&job->signal, FP_SIGNAL_HUNGRY);
+    fp_lock_enter(&job->lock);
+    while (!atomic_load(&job->n_returned) && atomic_load(&job->in_hand) &&
+           !atomic_load(&job->stop_code))
+        fp_lock_wait(&job->lock);
+    bool more = atomic_load(&job->n_returned) > 0;
+    fp_lock_leave(&job->lock);
+    worker->wait_ns += fp_clock_ns() - began_ns;
+    return more;
+}
+
+/* A chunk leaves somebody's hand. */
+static void put_down(facpool_job *job)
+{
+    size_t before = atomic_fetch_sub(&job->in_hand, 1);
+    if (before == 1 || (atomic_load(&job->signal) & FP_SIGNAL_HUNGRY)) {
+        fp_lock_enter(&job->lock);
+        fp_lock_wake_all(&job->lock);
+        fp_lock_leave(&job->lock);
+    }
+}
+
+static int stop_with(facpool_job *job, int rc, const facpool_error *error, facpool_error *err)
+{
+    fp_job_stop(job, rc, error);
+    fp_error_copy(err, error);
+    return rc;
+}
+
+int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *err)
+{
+    fp_range range;
+    facpool_error error = FACPOOL_ERROR_INIT;
+    for (;;) {
+        if (fp_job_is_stopping(job) || job->config.run.dry_run)
+            return 0;
+        if (job->writer && fp_writer_failed(job->writer)) {
+            fp_writer_error(job->writer, &error);
+            return stop_with(job, error.code, &error, err);
+        }
+        atomic_fetch_add(&job->in_hand, 1);
+        if (claim_range(job, worker, &range))
+            break;
+        put_down(job);
+        if (!wait || !can_come_back(job) || !wait_for_return(job, worker))
+            return 0;
+    }
+    bool all = job->plan.group_by != FACPOOL_GROUP_NONE;
+    int rc = fp_worker_begin(worker, range.first, range.end, all, &error);
+    if (rc) {
+        put_down(job);
+        return stop_with(job, rc, &error, err);
+    }
+    worker->began_ns = fp_clock_ns();
+    return 1;
+}
+
+/* ------------------------------------------------------------------ taking back */
+
+/* Puts what a worker did not begin where others find it. */
+static int give_back(facpool_job *job, const fp_worker *worker, size_t n_finished)
+{
+    if (n_finished == worker->n || atomic_load(&job->stop_code) || !can_come_back(job))
+        return 0;
+    fp_lock_enter(&job->lock);
+    size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
+    int rc = fp_grow(job->config.allocator, (void **)&job->returned, &job->returned_capacity,
+                     n + 1, sizeof *job->returned);
+    if (!rc) {
+        job->returned[n] = (fp_range){fp_worker_position(worker, n_finished), worker->end};
+        atomic_store(&job->n_returned, n + 1);
+    }
+    fp_lock_leave(&job->lock);
+    return rc;
+}
+
+int fp_job_collect(void *owner, uint32_t lane, facpool_error *err)
+{
+    facpool_job *job = owner;
+    return fp_worker_collect(&job->workers[lane], err);
+}
+
+static int collect(fp_worker *worker, facpool_error *err)
+{
+    fp_lane *lane = worker->lane;
+    if (lane)
+        fp_lane_enter(lane);
+    int rc = fp_worker_collect(worker, err);
+    worker->busy = false;
+    if (!lane)
+        return rc;
+    int lane_rc = fp_lane_leave(lane, rc ? NULL : err);
+    worker->wait_ns += lane->wait_ns;
+    lane->wait_ns = 0;
+    return rc ? rc : lane_rc;
+}
+
+int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpool_error *err)
+{
+    facpool_error error = FACPOOL_ERROR_INIT;
+    fp_worker_note_time(worker, n_finished, fp_clock_ns());
+    int rc = collect(worker, &error);
+    if (!atomic_load_explicit(&job->any_good, memory_order_relaxed) &&
+        worker->n_failed_in_chunk < n_finished)
+        atomic_store_explicit(&job->any_good, true, memory_order_relaxed);
+    if (!rc && worker->n_failed_in_chunk)
+        judge_failures(job, worker);
+    if (!rc && give_back(job, worker, n_finished))
+        rc = fp_fail_nomem(&error, sizeof(fp_range));
+    put_down(job);
+    return rc ? stop_with(job, rc, &error, err) : 0;
+}
+
+/* ------------------------------------------------------------------ ending */
+
+static int close_writer(facpool_job *job, facpool_error *err)
+{
+    if (!job->writer)
+        return 0;
+    fp_writer_totals totals = {0};
+    int rc = fp_writer_close(job->writer, &totals, err);
+    job->writer = NULL;
+    for (uint32_t i = 0; i < job->n_workers; i++)
+        job->workers[i].lane = NULL;
+    job->rows_written = totals.rows_written;
+    job->rows_durable = totals.rows_durable;
+    job->write_ns = totals.write_ns;
+    return rc;
+}
+
+/* Whether every task has a final row, from this run or an earlier one. */
+static bool is_complete(const facpool_job *job)
+{
+    uint64_t good, failed;
+    count_finished(job, &good, &failed);
+    return good + failed == job->to_run;
+}
+
+/* How the job ended: 0 only where nothing is left. */
+static int verdict(facpool_job *job, int close_rc, facpool_error *error)
+{
+    int stopped = atomic_load(&job->stop_code);
+    bool was_cancel = !stopped || stopped == FACPOOL_E_CANCELLED;
+    if (!was_cancel) {
+        *error = job->stop_error;
+        return stopped;
+    }
+    if (close_rc || job->config.run.dry_run || is_complete(job))
+        return close_rc;
+    return fp_fail(error, FACPOOL_E_CANCELLED,
+                   "the run ended with tasks left: what was finished is kept, resume runs the rest");
+}
+
+int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err)
+{
+    facpool_error error = FACPOOL_ERROR_INIT, outcome_error = FACPOOL_ERROR_INIT;
+    int rc = verdict(job, close_writer(job, &error), &error);
+    int outcome_rc = fp_outcome_new(out, job, &outcome_error);
+    if (!rc && outcome_rc) {
+        rc = outcome_rc;
+        error = outcome_error;
+    }
+    job_free(job);
+    return rc ? fp_error_copy(err, &error) : 0;
+}
+
+void fp_job_abandon(facpool_job *job)
+{
+    close_writer(job, NULL);
+    job_free(job);
+}

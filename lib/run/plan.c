@@ -1,0 +1,287 @@
+/* Building a plan: order, groups, and the subtraction of what a backup holds. Called when a job
+ * opens; never runs a task. */
+#include "run/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/error.h"
+
+/* ------------------------------------------------------------------ groups */
+
+static bool same_group(const fp_plan *plan, const fp_key_walk *a, const fp_key_walk *b)
+{
+    return plan->group_by == FACPOOL_GROUP_CODE ? a->code_id == b->code_id : a->date == b->date;
+}
+
+static int find_groups(fp_plan *plan, facpool_error *err)
+{
+    size_t capacity = 0;
+    fp_key_walk walk, last = {0};
+    fp_key_walk_start(&walk, &plan->keys, 0);
+    for (; walk.position < plan->count; fp_key_walk_next(&walk)) {
+        fp_key_walk_load(&walk);
+        if (walk.position && same_group(plan, &last, &walk))
+            continue;
+        if (fp_grow(plan->allocator, (void **)&plan->group_starts, &capacity, plan->n_groups + 2,
+                    sizeof *plan->group_starts))
+            return fp_fail_nomem(err, (plan->n_groups + 2) * sizeof *plan->group_starts);
+        plan->group_starts[plan->n_groups++] = walk.position;
+        last = walk;
+    }
+    if (plan->n_groups)
+        plan->group_starts[plan->n_groups] = plan->count;
+    return 0;
+}
+
+int fp_plan_init(fp_plan *out, const facpool_tasks *tasks, int32_t group_by,
+                 const facpool_allocator *allocator, facpool_error *err)
+{
+    fp_plan plan = {.group_by = group_by, .count = tasks->count, .allocator = allocator};
+    int rc = fp_key_order_init(&plan.keys, tasks, group_by == FACPOOL_GROUP_CODE, allocator, err);
+    if (rc)
+        return rc;
+    if (group_by != FACPOOL_GROUP_NONE && tasks->count) {
+        if (tasks->is_grid) {
+            bool by_code = group_by == FACPOOL_GROUP_CODE;
+            plan.group_size = by_code ? tasks->n_dates : tasks->n_codes;
+            plan.n_groups = by_code ? tasks->n_codes : tasks->n_dates;
+        } else {
+            rc = find_groups(&plan, err);
+        }
+    }
+    if (rc) {
+        fp_plan_free(&plan);
+        return rc;
+    }
+    *out = plan;
+    return 0;
+}
+
+void fp_plan_free(fp_plan *plan)
+{
+    if (plan->keys.tasks)
+        fp_key_order_free(&plan->keys);
+    fp_free(plan->allocator, plan->group_starts);
+    fp_free(plan->allocator, plan->done);
+    plan->group_starts = NULL;
+    plan->done = NULL;
+}
+
+/* ------------------------------------------------------------------ what is left */
+
+/* Word `w` of the done bits, with bits outside first .. end - 1 set. */
+static uint64_t done_word(const fp_plan *plan, size_t w, size_t first, size_t end)
+{
+    uint64_t word = plan->done[w];
+    if (w == first / 64)
+        word |= (UINT64_C(1) << (first % 64)) - 1;
+    if (w == (end - 1) / 64 && end % 64)
+        word |= ~UINT64_C(0) << (end % 64);
+    return word;
+}
+
+size_t fp_plan_left(const fp_plan *plan, size_t first, size_t end)
+{
+    if (!plan->done || first >= end)
+        return first < end ? end - first : 0;
+    size_t left = 0;
+    for (size_t w = first / 64; w <= (end - 1) / 64; w++)
+        left += (size_t)__builtin_popcountll(~done_word(plan, w, first, end));
+    return left;
+}
+
+size_t fp_plan_next_left(const fp_plan *plan, size_t first, size_t end)
+{
+    if (!plan->done || first >= end)
+        return first < end ? first : end;
+    for (size_t w = first / 64; w <= (end - 1) / 64; w++) {
+        uint64_t left = ~done_word(plan, w, first, end);
+        if (left)
+            return w * 64 + (size_t)__builtin_ctzll(left);
+    }
+    return end;
+}
+
+/* ------------------------------------------------------------------ subtraction */
+
+/* A stored row that is neither ok nor skipped: which status a task is left with is known only when
+ * all blocks are read. */
+typedef struct failed_row {
+    size_t position;
+    int64_t timestamp;
+    size_t arrival;
+    uint8_t status;
+} failed_row;
+
+typedef struct subtraction {
+    fp_plan *plan;
+    bool keep_failed;
+    fp_key_matcher matcher;
+    fp_read_context context;
+    /* columns of one block */
+    int64_t *dates;
+    uint32_t *codes;
+    int64_t *timestamps;
+    uint8_t *statuses;
+    size_t *positions;
+    failed_row *failed;
+    size_t n_failed;
+    size_t failed_capacity;
+} subtraction;
+
+static int subtraction_init(subtraction *s, fp_plan *plan, bool keep_failed, facpool_error *err)
+{
+    *s = (subtraction){.plan = plan, .keep_failed = keep_failed};
+    int rc = fp_read_context_init(&s->context, err);
+    if (!rc)
+        rc = fp_key_matcher_init(&s->matcher, &plan->keys, err);
+    if (rc)
+        return rc;
+    const facpool_allocator *a = plan->allocator;
+    s->dates = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->dates);
+    s->codes = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->codes);
+    s->timestamps = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->timestamps);
+    s->statuses = fp_alloc(a, FP_BLOCK_ROWS);
+    s->positions = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->positions);
+    if (!plan->done)
+        plan->done = fp_alloc_zero(a, plan->count / 64 + 1, sizeof *plan->done);
+    if (!s->dates || !s->codes || !s->timestamps || !s->statuses || !s->positions || !plan->done)
+        return fp_fail_nomem(err, FP_BLOCK_ROWS * 32 + plan->count / 8);
+    return 0;
+}
+
+static void subtraction_free(subtraction *s)
+{
+    const facpool_allocator *a = s->plan->allocator;
+    fp_read_context_free(&s->context);
+    fp_key_matcher_free(&s->matcher);
+    fp_free(a, s->dates);
+    fp_free(a, s->codes);
+    fp_free(a, s->timestamps);
+    fp_free(a, s->statuses);
+    fp_free(a, s->positions);
+    fp_free(a, s->failed);
+}
+
+static void mark_done(fp_plan *plan, size_t position)
+{
+    plan->done[position / 64] |= UINT64_C(1) << (position % 64);
+}
+
+static int remember_failed(subtraction *s, size_t row, facpool_error *err)
+{
+    if (fp_grow(s->plan->allocator, (void **)&s->failed, &s->failed_capacity, s->n_failed + 1,
+                sizeof *s->failed))
+        return fp_fail_nomem(err, (s->n_failed + 1) * sizeof *s->failed);
+    uint8_t status = s->statuses[row] <= FACPOOL_STATUS_CRASHED ? s->statuses[row]
+                                                                : FACPOOL_STATUS_FAILED;
+    s->failed[s->n_failed] = (failed_row){.position = s->positions[row],
+                                          .timestamp = s->timestamps[row],
+                                          .arrival = s->n_failed,
+                                          .status = status};
+    s->n_failed++;
+    return 0;
+}
+
+/* Takes over the rows of one block, whose columns have been read. */
+static int subtract_rows(subtraction *s, const fp_block *block, facpool_error *err)
+{
+    for (size_t i = 0; i < block->n_rows; i++) {
+        if (s->positions[i] == FP_POSITION_NONE)
+            continue;
+        uint8_t status = block->all_ok ? FACPOOL_STATUS_OK : s->statuses[i];
+        if (status == FACPOOL_STATUS_OK || status == FACPOOL_STATUS_SKIPPED || s->keep_failed) {
+            mark_done(s->plan, s->positions[i]);
+            continue;
+        }
+        int rc = remember_failed(s, i, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int read_column(fp_open_block *open, fp_read_context *context, uint32_t column, void *to,
+                       size_t bytes_each, facpool_error *err)
+{
+    const void *got = NULL;
+    int rc = open->source->type->read(open, context, column, 0, open->block->n_pages, to, &got, err);
+    if (!rc && got != to)
+        memcpy(to, got, open->block->n_rows * bytes_each);
+    return rc;
+}
+
+static int subtract_block(subtraction *s, fp_source *source, size_t at, facpool_error *err)
+{
+    const fp_block *block = &source->blocks[at];
+    fp_open_block *open = NULL;
+    int rc = source->type->open_block(source, at, &s->context, &open, err);
+    if (rc)
+        return rc;
+    rc = read_column(open, &s->context, FP_COLUMN_DATE, s->dates, sizeof *s->dates, err);
+    if (!rc)
+        rc = read_column(open, &s->context, FP_COLUMN_CODE, s->codes, sizeof *s->codes, err);
+    if (!rc && !block->all_ok) {
+        rc = read_column(open, &s->context, FP_COLUMN_STATUS, s->statuses, 1, err);
+        if (!rc)
+            rc = read_column(open, &s->context, FP_COLUMN_TIMESTAMP, s->timestamps,
+                             sizeof *s->timestamps, err);
+    }
+    if (!rc)
+        rc = fp_key_matcher_use(&s->matcher, open->codes, err);
+    if (!rc) {
+        fp_key_matcher_find(&s->matcher, s->dates, s->codes, block->n_rows, s->positions);
+        rc = subtract_rows(s, block, err);
+    }
+    source->type->close_block(open);
+    return rc;
+}
+
+static int compare_failed(const void *a, const void *b)
+{
+    const failed_row *x = a, *y = b;
+    if (x->position != y->position)
+        return x->position < y->position ? -1 : 1;
+    if (x->timestamp != y->timestamp)
+        return x->timestamp < y->timestamp ? -1 : 1;
+    return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
+}
+
+/* A task without a final row runs again for the reason that its latest row gives. */
+static void count_retries(subtraction *s)
+{
+    if (s->n_failed)
+        qsort(s->failed, s->n_failed, sizeof *s->failed, compare_failed);
+    for (size_t i = 0; i < s->n_failed; i++) {
+        bool latest = i + 1 == s->n_failed || s->failed[i + 1].position != s->failed[i].position;
+        if (latest && !fp_plan_is_done(s->plan, s->failed[i].position))
+            s->plan->retry[s->failed[i].status]++;
+    }
+}
+
+int fp_plan_subtract(fp_plan *plan, fp_source *source, bool keep_failed, uint64_t *n_unreadable,
+                     facpool_error *err)
+{
+    subtraction s;
+    uint64_t unreadable = 0;
+    int rc = subtraction_init(&s, plan, keep_failed, err);
+    for (size_t i = 0; !rc && i < source->n_blocks; i++) {
+        rc = subtract_block(&s, source, i, err);
+        if (rc == FACPOOL_E_CORRUPT) {
+            unreadable++;
+            rc = 0;
+        }
+    }
+    if (!rc) {
+        count_retries(&s);
+        plan->n_done = plan->count - fp_plan_left(plan, 0, plan->count);
+        *n_unreadable = unreadable;
+    }
+    subtraction_free(&s);
+    if (!rc && plan->n_done == 0) {
+        fp_free(plan->allocator, plan->done);
+        plan->done = NULL;
+    }
+    return rc;
+}

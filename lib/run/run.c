@@ -1,0 +1,189 @@
+/* Runs: a job, an executor, and the thread that waits. The OpenMP executor works on threads of the
+ * library, so that the caller's thread is free to show progress however long a task takes; the
+ * serial executor works on the caller's own. */
+#include "base/abi.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "run/exec.h"
+#include "run/progress.h"
+
+struct facpool_run_handle {
+    facpool_job *job;
+    fp_ticker ticker;
+    fp_thread driver;
+    fp_lock lock; /* guards over; woken when it is set */
+    bool over;
+    const facpool_allocator *allocator; /* the job's, copied below */
+    facpool_allocator own_allocator;
+};
+
+/* ------------------------------------------------------------------ driving a job */
+
+static void *drive(void *arg)
+{
+    facpool_run_handle *run = arg;
+    facpool_job *job = run->job;
+    /* Errors stop the job, which keeps them. */
+    if (job->config.run.executor == FACPOOL_EXECUTOR_OMP)
+        fp_exec_omp(job, NULL);
+    else
+        fp_exec_serial(job, NULL, NULL, NULL);
+    fp_lock_enter(&run->lock);
+    run->over = true;
+    fp_lock_wake_all(&run->lock);
+    fp_lock_leave(&run->lock);
+    return NULL;
+}
+
+static void run_free(facpool_run_handle *run)
+{
+    facpool_allocator own = run->own_allocator;
+    fp_lock_destroy(&run->lock);
+    fp_free(run->allocator ? &own : NULL, run);
+}
+
+static int open_run(facpool_run_handle **out, const facpool_tasks *tasks,
+                    const facpool_run_options *options, facpool_error *err)
+{
+    facpool_job *job = NULL;
+    int rc = fp_job_open(&job, tasks, options, FP_CONFIG_RUN, err);
+    if (rc)
+        return rc;
+    facpool_run_handle *run = fp_alloc_zero(job->config.allocator, 1, sizeof *run);
+    if (run && job->config.allocator) {
+        run->own_allocator = job->config.own_allocator;
+        run->allocator = &run->own_allocator;
+    }
+    rc = run ? fp_lock_init(&run->lock, err) : fp_fail_nomem(err, sizeof *run);
+    if (!rc && job->config.run.executor == FACPOOL_EXECUTOR_OMP)
+        rc = fp_exec_omp_check(err);
+    if (rc) {
+        fp_job_abandon(job);
+        if (run)
+            run_free(run);
+        return rc;
+    }
+    run->job = job;
+    fp_ticker_start(&run->ticker, job);
+    *out = run;
+    return 0;
+}
+
+static int start_driver(facpool_run_handle *run, facpool_error *err)
+{
+    return fp_thread_start(&run->driver, drive, run, err);
+}
+
+static int end_run(facpool_run_handle *run, facpool_result **out, facpool_error *err)
+{
+    fp_thread_join(&run->driver);
+    fp_ticker_end(&run->ticker);
+    int rc = fp_job_finish(run->job, out, err);
+    run_free(run);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+/* How long the waiting thread may sleep: progress is due, or a writer without a thread wants a look. */
+static int64_t next_look(const facpool_run_handle *run)
+{
+    const fp_config *config = &run->job->config;
+    int64_t at = run->ticker.next_ns;
+    if (config->has_backup && config->backup.no_async) {
+        int64_t soon = fp_clock_ns() + 20 * 1000000;
+        at = soon < at ? soon : at;
+    }
+    return at;
+}
+
+static void wait_until_over(facpool_run_handle *run)
+{
+    fp_lock_enter(&run->lock);
+    while (!run->over) {
+        int64_t at = next_look(run);
+        fp_lock_wait_until(&run->lock, at);
+        if (run->over)
+            break;
+        fp_lock_leave(&run->lock);
+        fp_ticker_tick(&run->ticker);
+        fp_lock_enter(&run->lock);
+    }
+    fp_lock_leave(&run->lock);
+}
+
+static void tick_between(void *context)
+{
+    fp_ticker_tick(context);
+}
+
+/* ------------------------------------------------------------------ public calls */
+
+int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
+                facpool_result **out, facpool_error *err)
+{
+    facpool_run_handle *run = NULL;
+    int rc = open_run(&run, tasks, options, err);
+    if (rc)
+        return rc;
+    facpool_job *job = run->job;
+    if (job->config.run.dry_run)
+        return end_run(run, out, err);
+    if (job->config.run.executor == FACPOOL_EXECUTOR_SERIAL) {
+        fp_exec_serial(job, tick_between, &run->ticker, NULL);
+        return end_run(run, out, err);
+    }
+    rc = start_driver(run, err);
+    if (rc) {
+        fp_job_abandon(job);
+        run_free(run);
+        return rc;
+    }
+    wait_until_over(run);
+    return end_run(run, out, err);
+}
+
+int facpool_run_start(facpool_run_handle **out, const facpool_tasks *tasks,
+                      const facpool_run_options *options, facpool_error *err)
+{
+    facpool_run_handle *run = NULL;
+    int rc = open_run(&run, tasks, options, err);
+    if (rc)
+        return rc;
+    rc = start_driver(run, err);
+    if (rc) {
+        fp_job_abandon(run->job);
+        run_free(run);
+        return rc;
+    }
+    *out = run;
+    return 0;
+}
+
+int facpool_run_poll(facpool_run_handle *run, facpool_progress *progress, facpool_error *err)
+{
+    fp_lock_enter(&run->lock);
+    bool over = run->over;
+    fp_lock_leave(&run->lock);
+    if (!over)
+        fp_ticker_tick(&run->ticker);
+    if (progress) {
+        facpool_progress own;
+        fp_progress_read(run->job, &own);
+        int rc = fp_abi_export(progress, &own, sizeof own, "facpool_progress", err);
+        if (rc)
+            return rc;
+    }
+    return over;
+}
+
+void facpool_run_cancel(facpool_run_handle *run)
+{
+    facpool_job_cancel(run->job);
+}
+
+int facpool_run_wait(facpool_run_handle *run, facpool_result **out, facpool_error *err)
+{
+    wait_until_over(run);
+    return end_run(run, out, err);
+}

@@ -1,0 +1,191 @@
+/* Looking at a whole file: what it says of itself, and whether every byte of it is sound. Called by
+ * sink.c for the public calls and the tool. It reads, and changes nothing. */
+#include "store/file_log.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#include <string.h>
+
+#define VERIFY_AHEAD_BYTES ((size_t)1 << 20)
+
+/* ------------------------------------------------------------------ info */
+
+static void sum_blocks(facpool_info *info, const fp_source *source)
+{
+    for (size_t i = 0; i < source->n_blocks; i++) {
+        const fp_block *block = &source->blocks[i];
+        for (int status = 0; status < 6; status++)
+            info->rows[status] += block->status_rows[status];
+        if (i == 0 || block->date_min < info->date_min)
+            info->date_min = block->date_min;
+        if (i == 0 || block->date_max > info->date_max)
+            info->date_max = block->date_max;
+    }
+}
+
+/* One piece of memory: the struct, the array of names, the names, the tag. */
+static facpool_info *new_info(const fp_schema *schema)
+{
+    size_t n = schema->names.n;
+    size_t names_bytes = schema->names.offsets[n];
+    size_t tag_bytes = schema->tag ? strlen(schema->tag) + 1 : 0;
+    size_t bytes = sizeof(facpool_info) + n * sizeof(char *) + names_bytes + tag_bytes;
+    facpool_info *info = fp_alloc_zero(NULL, 1, bytes);
+    if (!info)
+        return NULL;
+    const char **names = (const char **)(info + 1);
+    char *texts = (char *)(names + n);
+    memcpy(texts, schema->names.bytes, names_bytes);
+    for (size_t i = 0; i < n; i++)
+        names[i] = texts + schema->names.offsets[i];
+    info->size = sizeof *info;
+    info->n_factors = n;
+    info->factor_names = names;
+    if (schema->tag)
+        info->tag = memcpy(texts + names_bytes, schema->tag, tag_bytes);
+    return info;
+}
+
+int fp_store_info(const facpool_info **out, const char *path, facpool_error *err)
+{
+    fp_log_source *source;
+    int rc = fp_log_source_open(&source, path, NULL, true, err);
+    if (rc)
+        return rc;
+    facpool_info *info = new_info(&source->base.schema);
+    if (!info) {
+        fp_source_release(&source->base);
+        return fp_fail_nomem(err, sizeof *info);
+    }
+    const fp_log_contents *contents = &source->contents;
+    info->format = source->format->name;
+    info->version = source->format->version;
+    info->closed = contents->closed && source->base.tail_bytes == 0;
+    info->blocks = source->base.n_blocks;
+    info->pages = source->base.n_pages;
+    sum_blocks(info, &source->base);
+    info->file_bytes = source->file_bytes;
+    info->valid_bytes = contents->end;
+    info->durable_bytes = contents->durable_end;
+    info->damaged_blocks = contents->n_damaged;
+    info->created_us = source->base.schema.created_us;
+    fp_source_release(&source->base);
+    *out = info;
+    return 0;
+}
+
+/* ------------------------------------------------------------------ verify */
+
+static void note_damage(facpool_verify_report *report, uint64_t blocks, uint64_t parts,
+                        uint64_t offset)
+{
+    if (!report->damaged_blocks || offset < report->first_damage)
+        report->first_damage = offset;
+    report->damaged_blocks += blocks;
+    report->damaged_parts += parts;
+}
+
+static int verify_block(const fp_format *format, const fp_place *place, uint64_t offset,
+                        const fp_parsed_block *parsed, facpool_verify_report *report,
+                        facpool_error *err)
+{
+    bool is_index = parsed->is_index;
+    uint32_t n_rows = parsed->entry.block.n_rows;
+    fp_block_check check;
+    int rc = format->check_block(place, offset, &check, err);
+    if (rc)
+        return rc;
+    report->blocks += !is_index;
+    if (check.damaged_parts) {
+        note_damage(report, 1, check.damaged_parts, check.first_damage);
+        report->rows_damaged += n_rows;
+    } else {
+        report->rows += n_rows;
+    }
+    return 0;
+}
+
+/* Every block up to the end that readers see, index blocks too; gaps are known already. */
+static int verify_blocks(const fp_log_source *source, const fp_place *place,
+                         facpool_verify_report *report, facpool_error *err)
+{
+    const fp_format *format = source->format;
+    uint64_t offset = place->header_end;
+    while (offset < source->contents.end) {
+        fp_parsed_block parsed;
+        int rc = format->parse_block(place, offset, &parsed, err);
+        if (rc)
+            return rc;
+        if (parsed.state == FP_BLOCK_WHOLE) {
+            uint64_t bytes = parsed.entry.block.bytes;
+            rc = verify_block(format, place, offset, &parsed, report, err);
+            offset += bytes;
+        } else {
+            rc = format->find_block(place, offset + 1, &offset, err);
+        }
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* Rows of blocks that can't be listed any more, where the index remembers them. */
+static int count_lost_rows(const fp_log_source *source, const fp_place *place,
+                           facpool_verify_report *report, facpool_error *err)
+{
+    fp_parsed_index parsed;
+    int rc = source->format->parse_index(place, &parsed, err);
+    if (rc || !parsed.found)
+        return rc;
+    const fp_log_index *walked = &source->contents.index;
+    size_t at = 0;
+    for (size_t i = 0; i < parsed.index.n; i++) {
+        const fp_block *block = &parsed.index.entries[i].block;
+        while (at < walked->n && walked->entries[at].block.offset < block->offset)
+            at++;
+        if (at == walked->n || walked->entries[at].block.offset != block->offset)
+            report->rows_damaged += block->n_rows;
+    }
+    fp_log_index_free(&parsed.index);
+    return 0;
+}
+
+int fp_log_verify(const char *path, facpool_verify_report *report, facpool_error *err)
+{
+    fp_log_source *source;
+    int rc = fp_log_source_open(&source, path, NULL, false, err);
+    if (rc)
+        return rc;
+    facpool_verify_report found = FACPOOL_VERIFY_REPORT_INIT;
+    const fp_log_contents *contents = &source->contents;
+    fp_window window;
+    rc = fp_window_init(&window, &source->file->file, VERIFY_AHEAD_BYTES, err);
+    if (rc) {
+        fp_source_release(&source->base);
+        return rc;
+    }
+    fp_place place = {
+        .window = &window, .schema = &source->base.schema, .header_end = contents->header_end};
+    if (contents->n_damaged) {
+        note_damage(&found, contents->n_damaged, 0, contents->first_damage);
+        found.blocks += contents->n_damaged;
+    }
+    rc = verify_blocks(source, &place, &found, err);
+    if (!rc && contents->n_damaged)
+        rc = count_lost_rows(source, &place, &found, err);
+    found.tail_bytes = source->base.tail_bytes;
+    found.closed = contents->closed && !found.tail_bytes;
+    fp_window_free(&window);
+    fp_source_release(&source->base);
+    if (rc)
+        return rc;
+    *report = found;
+    if (found.damaged_blocks)
+        return fp_fail(err, FACPOOL_E_CORRUPT,
+                       "'%s': %llu damaged blocks, the first at byte %llu: their tasks run again "
+                       "when the run is resumed",
+                       path, (unsigned long long)found.damaged_blocks,
+                       (unsigned long long)found.first_damage);
+    return 0;
+}

@@ -1,0 +1,253 @@
+/* Finding out what is in a file: from the index block that closed it, or by walking it block by
+ * block, telling a torn tail from damage. Called when a file is opened for reading, resuming or
+ * verifying. It changes nothing.
+ *
+ * The walk has two passes. The first reads headers: where one is bad it looks for the next good
+ * one, noting a gap; the largest durable end of all good headers is what was synced for certain.
+ * The second decides: a gap below that end is damage, and the log goes on behind it; one at or
+ * beyond it is where a write was torn, and the log ends there. Blocks beyond the durable end are
+ * read whole, so that no reader ever sees a torn one. Blocks of a writer that never syncs say so:
+ * no durable end can tell damage from a tear among them, so whatever is good behind a gap is kept.
+ */
+#include "store/file_log.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#define WALK_AHEAD_BYTES  ((size_t)256 << 10)
+#define LEAST_BLOCK_BYTES 64
+
+typedef struct walked {
+    uint64_t offset;
+    uint64_t end;
+    size_t n_entries; /* in the index, up to and including this one */
+    uint64_t next_sequence;
+    uint64_t missing; /* gap: blocks that must have been in it */
+    bool is_gap;
+    bool is_index;
+} walked;
+
+typedef struct walk {
+    const fp_format *format;
+    const fp_place *place;
+    fp_log_contents *contents;
+    walked *items;
+    size_t n;
+    size_t capacity;
+    uint64_t durable_end;
+    uint64_t next_sequence;
+    size_t n_kept_anyway; /* items up to the last one of a writer that never syncs */
+} walk;
+
+void fp_log_contents_free(fp_log_contents *contents)
+{
+    fp_log_index_free(&contents->index);
+}
+
+static int add_item(walk *w, const walked *item, facpool_error *err)
+{
+    void *items = w->items;
+    if (fp_grow(NULL, &items, &w->capacity, w->n + 1, sizeof *w->items))
+        return fp_fail_nomem(err, sizeof *w->items);
+    w->items = items;
+    w->items[w->n++] = *item;
+    return 0;
+}
+
+static int add_block(walk *w, uint64_t offset, const fp_parsed_block *parsed, facpool_error *err)
+{
+    if (!parsed->is_index) {
+        int rc = fp_log_index_add(&w->contents->index, &parsed->entry, err);
+        if (rc)
+            return rc;
+    }
+    w->next_sequence = parsed->entry.sequence + 1;
+    walked item = {.offset = offset,
+                   .end = offset + parsed->entry.block.bytes,
+                   .n_entries = w->contents->index.n,
+                   .next_sequence = w->next_sequence,
+                   .is_index = parsed->is_index};
+    int rc = add_item(w, &item, err);
+    if (!rc && parsed->unsynced)
+        w->n_kept_anyway = w->n;
+    return rc;
+}
+
+/* A stretch without a good block, or a jump in the sequence (then it is empty). An untrusted
+ * sequence number proves no more missing blocks than there was room for. */
+static int add_gap(walk *w, uint64_t offset, uint64_t end, uint64_t next_sequence,
+                   facpool_error *err)
+{
+    uint64_t missing = next_sequence - w->next_sequence;
+    uint64_t most = (end - offset) / LEAST_BLOCK_BYTES;
+    if (missing > most)
+        missing = most;
+    walked item = {.offset = offset,
+                   .end = end,
+                   .n_entries = w->contents->index.n,
+                   .next_sequence = next_sequence,
+                   .missing = missing ? missing : 1,
+                   .is_gap = true};
+    w->next_sequence = next_sequence;
+    return add_item(w, &item, err);
+}
+
+/* A good block at its place in the sequence; an old or doubled one is as bad as no block. */
+static bool is_next(const walk *w, const fp_parsed_block *parsed)
+{
+    return parsed->state != FP_BLOCK_BAD && parsed->entry.sequence >= w->next_sequence;
+}
+
+/* The next good block behind a bad one. *offset is UINT64_MAX where there is none. */
+static int find_next(walk *w, uint64_t from, uint64_t *offset, fp_parsed_block *parsed,
+                     facpool_error *err)
+{
+    for (;; from = *offset + 1) {
+        int rc = w->format->find_block(w->place, from, offset, err);
+        if (rc || *offset == UINT64_MAX)
+            return rc;
+        rc = w->format->parse_block(w->place, *offset, parsed, err);
+        if (rc || is_next(w, parsed))
+            return rc;
+    }
+}
+
+/* First pass: all good headers, and the gaps between them. */
+static int read_headers(walk *w, uint64_t offset, facpool_error *err)
+{
+    uint64_t size = w->place->window->size;
+    while (offset < size) {
+        fp_parsed_block parsed;
+        int rc = w->format->parse_block(w->place, offset, &parsed, err);
+        if (rc)
+            return rc;
+        uint64_t gap = offset;
+        if (!is_next(w, &parsed)) {
+            rc = find_next(w, offset + 1, &offset, &parsed, err);
+            if (rc || offset == UINT64_MAX)
+                return rc;
+        }
+        if (parsed.durable_end > w->durable_end)
+            w->durable_end = parsed.durable_end;
+        if (offset > gap || parsed.entry.sequence > w->next_sequence) {
+            rc = add_gap(w, gap, offset, parsed.entry.sequence, err);
+            if (rc)
+                return rc;
+        }
+        if (parsed.state == FP_BLOCK_SHORT)
+            return 0;
+        rc = add_block(w, offset, &parsed, err);
+        if (rc)
+            return rc;
+        offset += parsed.entry.block.bytes;
+    }
+    return 0;
+}
+
+/* Whether the log ends before this item. */
+static int is_torn(const walk *w, size_t i, bool *torn, facpool_error *err)
+{
+    const walked *item = &w->items[i];
+    *torn = false;
+    if (item->is_gap) {
+        *torn = item->offset >= w->durable_end && i >= w->n_kept_anyway;
+        return 0;
+    }
+    if (item->end <= w->durable_end)
+        return 0;
+    fp_block_check check;
+    int rc = w->format->check_block(w->place, item->offset, &check, err);
+    /* A bad block with good ones behind it that count stays listed: reading it says CORRUPT. */
+    *torn = !rc && check.damaged_parts && i + 1 >= w->n_kept_anyway;
+    return rc;
+}
+
+static void accept(fp_log_contents *contents, const walked *item)
+{
+    contents->end = item->end;
+    contents->next_sequence = item->next_sequence;
+    contents->closed = item->is_index;
+    if (item->is_gap && !contents->n_damaged)
+        contents->first_damage = item->offset;
+    contents->n_damaged += item->missing;
+}
+
+/* Second pass: how far the log goes. */
+static int decide(walk *w, size_t entries_before, facpool_error *err)
+{
+    fp_log_contents *contents = w->contents;
+    contents->index.n = entries_before;
+    for (size_t i = 0; i < w->n; i++) {
+        bool torn;
+        int rc = is_torn(w, i, &torn, err);
+        if (rc)
+            return rc;
+        if (torn)
+            break;
+        accept(contents, &w->items[i]);
+        contents->index.n = w->items[i].n_entries;
+    }
+    if (w->durable_end > contents->durable_end)
+        contents->durable_end = w->durable_end;
+    return 0;
+}
+
+int fp_log_walk(const fp_format *format, const fp_place *place, fp_log_contents *contents,
+                facpool_error *err)
+{
+    size_t entries_before = contents->index.n;
+    walk w = {.format = format,
+              .place = place,
+              .contents = contents,
+              .durable_end = contents->durable_end,
+              .next_sequence = contents->next_sequence};
+    place->window->ahead = WALK_AHEAD_BYTES;
+    int rc = read_headers(&w, contents->end, err);
+    if (!rc)
+        rc = decide(&w, entries_before, err);
+    if (rc)
+        contents->index.n = entries_before;
+    fp_free(NULL, w.items);
+    return rc;
+}
+
+static int contents_of_index(const fp_format *format, const fp_place *place, bool *found,
+                             fp_log_contents *out, facpool_error *err)
+{
+    fp_parsed_index parsed;
+    int rc = format->parse_index(place, &parsed, err);
+    if (rc)
+        return rc;
+    *found = parsed.found;
+    if (parsed.found)
+        *out = (fp_log_contents){.header_end = place->header_end,
+                                 .end = place->window->size,
+                                 .durable_end = parsed.durable_end,
+                                 .next_sequence = parsed.sequence + 1,
+                                 .n_damaged = parsed.n_damaged,
+                                 .closed = true,
+                                 .index = parsed.index};
+    return 0;
+}
+
+int fp_log_find_contents(const fp_format *format, const fp_place *place, bool trust_index,
+                         fp_log_contents *out, facpool_error *err)
+{
+    bool found = false;
+    int rc = trust_index ? contents_of_index(format, place, &found, out, err) : 0;
+    if (rc || found)
+        return rc;
+    fp_log_contents contents = {
+        .header_end = place->header_end,
+        .end = place->header_end,
+        .durable_end = place->header_end, /* the header was synced before the file had its name */
+        .next_sequence = 0,
+    };
+    rc = fp_log_walk(format, place, &contents, err);
+    if (rc) {
+        fp_log_contents_free(&contents);
+        return rc;
+    }
+    *out = contents;
+    return 0;
+}

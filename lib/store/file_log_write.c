@@ -1,0 +1,315 @@
+/* Appending to a file: encode outside the lock, seal and write within it, sync in groups. Called
+ * through fp_sink_type by any number of threads at once (tick by one). Nothing that was written is
+ * ever written again; after a failed write or sync the log takes nothing more, for good. */
+#include "store/file_log.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+#include <assert.h>
+
+#define GROUP_NS      ((int64_t)100 * 1000000)
+#define GROUP_BYTES   ((uint64_t)64 << 20)
+#define SYNC_RETRY_NS ((int64_t)10 * 1000000)
+
+static void add_write_time(fp_log *log, int64_t started_ns)
+{
+    atomic_fetch_add_explicit(&log->base.write_ns, fp_clock_ns() - started_ns,
+                              memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ failing (lock held) */
+
+static int refuse(const fp_log *log, facpool_error *err)
+{
+    return fp_error_copy(err, &log->failure);
+}
+
+static int fail_for_good(fp_log *log, const facpool_error *error, facpool_error *err)
+{
+    if (!log->failed) {
+        log->failed = true;
+        log->failure = *error;
+    }
+    return fp_error_copy(err, error);
+}
+
+/* Writes at the end of the file, or leaves the file as it was. */
+static int write_at_end(fp_log *log, const void *bytes, size_t n, facpool_error *err)
+{
+    facpool_error error = FACPOOL_ERROR_INIT;
+    if (!fp_file_write(&log->file, bytes, n, log->contents.end, &error))
+        return 0;
+    /* Part of it may be there. If it can't be cut off either, readers find a torn tail. */
+    fp_file_truncate(&log->file, log->contents.end, NULL);
+    return fail_for_good(log, &error, err);
+}
+
+/* ------------------------------------------------------------------ syncing (lock held) */
+
+/* Syncs what is written so far, with the lock given up meanwhile, so that appends go on. */
+static int sync_now(fp_log *log, facpool_error *err)
+{
+    uint64_t end = log->contents.end;
+    uint64_t rows = log->rows_end;
+    int64_t started_ns = fp_clock_ns();
+    log->syncing = true;
+    fp_lock_leave(&log->lock);
+    facpool_error error = FACPOOL_ERROR_INIT;
+    int rc = fp_file_sync(&log->file, &error);
+    fp_lock_enter(&log->lock);
+    log->syncing = false;
+    if (rc) {
+        /* The kernel may have dropped the pages and calls them clean: a second sync would only
+         * pretend. What was not durable before stays so. */
+        log->sync_failed = true;
+        rc = fail_for_good(log, &error, err);
+    } else {
+        log->contents.durable_end = end;
+        log->unsynced_since_ns = started_ns;
+        atomic_store_explicit(&log->base.rows_durable, rows, memory_order_relaxed);
+    }
+    fp_lock_wake_all(&log->lock);
+    return rc;
+}
+
+/* Returns when everything up to `target` is durable. Threads that wait here share one sync. */
+static int sync_until(fp_log *log, uint64_t target, facpool_error *err)
+{
+    int rc = 0;
+    while (!rc && log->contents.durable_end < target) {
+        if (log->syncing)
+            fp_lock_wait(&log->lock);
+        else
+            rc = log->failed ? refuse(log, err) : sync_now(log, err);
+    }
+    return rc;
+}
+
+static int log_sync(fp_sink *sink, facpool_error *err)
+{
+    fp_log *log = (fp_log *)sink;
+    int64_t started_ns = fp_clock_ns();
+    fp_lock_enter(&log->lock);
+    int rc = log->failed ? refuse(log, err) : sync_until(log, log->contents.end, err);
+    fp_lock_leave(&log->lock);
+    add_write_time(log, started_ns);
+    return rc;
+}
+
+static int log_tick(fp_sink *sink, int64_t now_ns, int64_t *next_ns, facpool_error *err)
+{
+    fp_log *log = (fp_log *)sink;
+    int rc = 0;
+    fp_lock_enter(&log->lock);
+    uint64_t unsynced = log->contents.end - log->contents.durable_end;
+    int64_t next = INT64_MAX;
+    if (log->failed) {
+        rc = refuse(log, err);
+    } else if (log->durability == FACPOOL_DURABILITY_GROUP && unsynced) {
+        next = log->unsynced_since_ns + GROUP_NS;
+        if (log->syncing) {
+            next = now_ns + SYNC_RETRY_NS;
+        } else if (now_ns >= next || unsynced >= GROUP_BYTES) {
+            int64_t started_ns = fp_clock_ns();
+            rc = sync_now(log, err);
+            add_write_time(log, started_ns);
+            bool more = log->contents.end > log->contents.durable_end;
+            next = more ? log->unsynced_since_ns + GROUP_NS : INT64_MAX;
+        }
+    }
+    fp_lock_leave(&log->lock);
+    if (!rc)
+        *next_ns = next;
+    return rc;
+}
+
+/* ------------------------------------------------------------------ appending */
+
+static int take_encoder(fp_log *log, fp_encoder **out, facpool_error *err)
+{
+    fp_lock_enter(&log->lock);
+    int rc = log->failed ? refuse(log, err) : 0;
+    fp_encoder *encoder = log->idle_encoders;
+    if (!rc && encoder)
+        log->idle_encoders = encoder->next;
+    fp_lock_leave(&log->lock);
+    if (rc)
+        return rc;
+    if (!encoder)
+        encoder = log->format->new_encoder(&log->base.schema, log->level);
+    if (!encoder)
+        return fp_fail_nomem(err, sizeof *encoder);
+    *out = encoder;
+    return 0;
+}
+
+static void return_encoder(fp_log *log, fp_encoder *encoder)
+{
+    fp_lock_enter(&log->lock);
+    encoder->next = log->idle_encoders;
+    log->idle_encoders = encoder;
+    fp_lock_leave(&log->lock);
+}
+
+/* Lock held. The place in the index is made before the write, so that what is in the file is also
+ * in the index, whatever happens. */
+static int append_block(fp_log *log, fp_encoded_block *block, facpool_error *err)
+{
+    if (log->failed)
+        return refuse(log, err);
+    fp_log_contents *contents = &log->contents;
+    int rc = fp_log_index_reserve(&contents->index, &block->entry, err);
+    if (rc)
+        return rc;
+    fp_seal seal = {.offset = contents->end,
+                    .sequence = contents->next_sequence,
+                    .durable_end = contents->durable_end,
+                    .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
+    log->format->seal(block, &seal);
+    rc = write_at_end(log, block->bytes, block->size, err);
+    if (rc)
+        return rc;
+    block->entry.block.offset = seal.offset;
+    block->entry.sequence = seal.sequence;
+    rc = fp_log_index_add(&contents->index, &block->entry, err);
+    assert(!rc);
+    if (contents->end == contents->durable_end)
+        log->unsynced_since_ns = fp_clock_ns();
+    contents->end += block->size;
+    contents->next_sequence++;
+    contents->closed = false;
+    log->rows_end += block->entry.block.n_rows;
+    atomic_store_explicit(&log->base.rows_written, log->rows_end, memory_order_relaxed);
+    return 0;
+}
+
+static int append_rows(fp_log *log, fp_encoder *encoder, const fp_batch *batch, size_t first,
+                       size_t n, facpool_error *err)
+{
+    fp_encoded_block block;
+    int rc = log->format->encode(encoder, batch, first, n, &block, err);
+    if (rc)
+        return rc;
+    fp_lock_enter(&log->lock);
+    rc = append_block(log, &block, err);
+    if (!rc && log->durability == FACPOOL_DURABILITY_BATCH)
+        rc = sync_until(log, log->contents.end, err);
+    fp_lock_leave(&log->lock);
+    return rc;
+}
+
+/* Rows of a batch that has so many factors that it takes several blocks are there in part when an
+ * error strikes between them: nothing can be appended after that. */
+static void give_up(fp_log *log, const facpool_error *error)
+{
+    fp_lock_enter(&log->lock);
+    fail_for_good(log, error, NULL);
+    fp_lock_leave(&log->lock);
+}
+
+static int log_append(fp_sink *sink, const fp_batch *batch, facpool_error *err)
+{
+    fp_log *log = (fp_log *)sink;
+    assert(batch->n_rows >= 1 && batch->n_rows <= FP_BLOCK_ROWS);
+    int64_t started_ns = fp_clock_ns();
+    fp_encoder *encoder = NULL;
+    int rc = take_encoder(log, &encoder, err);
+    if (rc)
+        return rc;
+    facpool_error error = FACPOOL_ERROR_INIT;
+    size_t most = log->format->most_rows(batch->ok ? batch->n_factors : 0);
+    for (size_t first = 0; !rc && first < batch->n_rows; first += most) {
+        size_t left = batch->n_rows - first;
+        rc = append_rows(log, encoder, batch, first, left < most ? left : most, &error);
+        if (rc && first)
+            give_up(log, &error);
+    }
+    return_encoder(log, encoder);
+    add_write_time(log, started_ns);
+    return rc ? fp_error_copy(err, &error) : 0;
+}
+
+/* ------------------------------------------------------------------ closing, snapshots */
+
+/* The index block. What it lists was synced before, so it can say so. */
+static int write_index(fp_log *log, facpool_error *err)
+{
+    fp_log_contents *contents = &log->contents;
+    fp_seal seal = {.offset = contents->end,
+                    .sequence = contents->next_sequence,
+                    .durable_end = contents->durable_end,
+                    .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
+    fp_buffer bytes = {0};
+    int rc = log->format->encode_index(&log->base.schema, &contents->index, contents->n_damaged,
+                                       &seal, &bytes, err);
+    if (!rc)
+        rc = write_at_end(log, bytes.data, bytes.size, err);
+    if (!rc) {
+        contents->end += bytes.size;
+        contents->closed = true;
+    }
+    fp_buffer_free(&bytes);
+    return rc;
+}
+
+/* Lock held. */
+static int end_well(fp_log *log, facpool_error *err)
+{
+    bool syncs = log->durability != FACPOOL_DURABILITY_NONE;
+    int rc = syncs ? sync_until(log, log->contents.end, err) : 0;
+    if (!rc && !log->contents.closed) {
+        rc = write_index(log, err);
+        if (!rc && syncs)
+            rc = sync_until(log, log->contents.end, err);
+    }
+    return rc;
+}
+
+static int log_close(fp_sink *sink, facpool_error *err)
+{
+    fp_log *log = (fp_log *)sink;
+    int64_t started_ns = fp_clock_ns();
+    fp_lock_enter(&log->lock);
+    while (log->syncing)
+        fp_lock_wait(&log->lock);
+    int rc = log->failed ? refuse(log, err) : end_well(log, err);
+    /* After a failed write, what was written before it can still be made durable. Where that fails
+     * too there is nothing to add to the error that is reported already. */
+    if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE)
+        (void)fp_file_sync(&log->file, NULL);
+    fp_lock_leave(&log->lock);
+    add_write_time(log, started_ns);
+    fp_log_free(log);
+    return rc;
+}
+
+static int log_source(fp_sink *sink, fp_source **out, facpool_error *err)
+{
+    fp_log *log = (fp_log *)sink;
+    fp_lock_enter(&log->lock);
+    fp_log_contents contents = log->contents;
+    int rc = fp_log_index_copy(&contents.index, &log->contents.index, err);
+    fp_lock_leave(&log->lock);
+    if (rc)
+        return rc;
+    fp_log_source *source;
+    rc = fp_log_source_new(&source, log->format, log->reading, log->reading->file.path,
+                           &log->base.schema, &contents, contents.end, err);
+    if (rc) {
+        fp_log_contents_free(&contents);
+        return rc;
+    }
+    *out = &source->base;
+    return 0;
+}
+
+const fp_sink_type fp_log_sink_type = {
+    .name = "file",
+    .concurrent_append = true,
+    .append = log_append,
+    .tick = log_tick,
+    .sync = log_sync,
+    .close = log_close,
+    .source = log_source,
+};

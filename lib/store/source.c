@@ -1,0 +1,38 @@
+/* What every source shares: its count of holders, and the working memory of a reading thread.
+ * Called by cursors, resume and the stores; knows no format. */
+#include "store/source.h"
+
+#include "base/error.h"
+
+int fp_read_context_init(fp_read_context *context, facpool_error *err)
+{
+    fp_codec *codec = fp_codec_new(NULL);
+    if (!codec)
+        return fp_fail_nomem(err, sizeof *context);
+    *context = (fp_read_context){.codec = codec};
+    return 0;
+}
+
+void fp_read_context_free(fp_read_context *context)
+{
+    fp_codec_free(context->codec);
+    context->codec = NULL;
+    fp_buffer_free(&context->scratch);
+}
+
+fp_source *fp_source_hold(fp_source *source)
+{
+    atomic_fetch_add_explicit(&source->references, 1, memory_order_relaxed);
+    return source;
+}
+
+void fp_source_release(fp_source *source)
+{
+    if (!source)
+        return;
+    /* Release pairs with the acquire below: what other holders did happens before the free. */
+    if (atomic_fetch_sub_explicit(&source->references, 1, memory_order_release) != 1)
+        return;
+    atomic_thread_fence(memory_order_acquire);
+    source->type->free(source);
+}

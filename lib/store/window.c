@@ -1,0 +1,61 @@
+/* The moving view of a file: see window.h. It reads and remembers one stretch, and judges nothing.
+ */
+#include "store/window.h"
+
+#include "base/error.h"
+
+int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool_error *err)
+{
+    uint64_t size;
+    int rc = fp_file_size(file, &size, err);
+    if (rc)
+        return rc;
+    *window = (fp_window){.file = file, .size = size, .ahead = ahead};
+    return 0;
+}
+
+void fp_window_free(fp_window *window)
+{
+    fp_buffer_free(&window->buffer);
+}
+
+static int fill(fp_window *w, uint64_t offset, size_t n, facpool_error *err)
+{
+    uint64_t left = w->size - offset;
+    size_t wanted = n < w->ahead ? w->ahead : n;
+    if (wanted > left)
+        wanted = (size_t)left;
+    w->buffer.size = 0;
+    if (!fp_buffer_reserve(&w->buffer, wanted))
+        return fp_fail_nomem(err, wanted);
+    size_t got;
+    int rc = fp_file_read(w->file, w->buffer.data, wanted, offset, &got, err);
+    if (rc)
+        return rc;
+    w->start = offset;
+    w->buffer.size = got;
+    return 0;
+}
+
+int fp_window_get(fp_window *w, uint64_t offset, size_t n, const uint8_t **bytes, size_t *got,
+                  facpool_error *err)
+{
+    if (offset >= w->size) {
+        *bytes = w->buffer.data;
+        *got = 0;
+        return 0;
+    }
+    if (n > w->size - offset)
+        n = (size_t)(w->size - offset);
+    uint64_t end = w->start + w->buffer.size;
+    if (offset < w->start || offset > end || n > end - offset) {
+        int rc = fill(w, offset, n, err);
+        if (rc)
+            return rc;
+    }
+    size_t skip = (size_t)(offset - w->start);
+    size_t here = w->buffer.size - skip;
+    *bytes = w->buffer.data + skip;
+    *got = n < here ? n : here;
+    return 0;
+}

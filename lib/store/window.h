@@ -1,0 +1,25 @@
+/* A moving view of a file, for what walks, scans and checks it in order: asks are answered from one
+ * buffer that reads ahead. It never shows anything past the size the file had when it was made. */
+#ifndef FP_STORE_WINDOW_H
+#define FP_STORE_WINDOW_H
+
+#include "base/buffer.h"
+#include "os/file.h"
+
+typedef struct fp_window {
+    const fp_file *file;
+    uint64_t size;  /* of the file, when the window was made */
+    size_t ahead;   /* reads at least so much at once */
+    uint64_t start; /* where the buffer's bytes are in the file */
+    fp_buffer buffer;
+} fp_window;
+
+int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool_error *err);
+void fp_window_free(fp_window *window);
+
+/* Bytes offset .. offset + n - 1, valid until the next call. *got is less than n only where the
+ * file ends. The caller has checked that n is sane. Errors: IO, NOMEM. */
+int fp_window_get(fp_window *window, uint64_t offset, size_t n, const uint8_t **bytes, size_t *got,
+                  facpool_error *err);
+
+#endif

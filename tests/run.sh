@@ -1,0 +1,280 @@
+#!/bin/sh
+# All tests, from nothing: installs what is missing, then builds and tests libfacpool
+#
+#   gcc         release build, warnings are errors: the whole suite
+#   clang       the same with clang and its OpenMP
+#   asan        gcc with AddressSanitizer (leaks included) and UndefinedBehaviorSanitizer: the whole
+#               suite
+#   tsan        clang with ThreadSanitizer, and Archer, which tells it of OpenMP's own ordering: all
+#               tests that start threads
+#   valgrind    the small tests under memcheck
+#   no-openmp   -Dopenmp=disabled: everything but the slow tests
+#   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
+#               programs
+#
+#   sh tests/run.sh [--quick] [ROUND...]     --quick: gcc alone, without the slow tests
+#                                            ROUND...: only these, of the list above
+#
+# Everything is written to build-tests/ beside the sources; it can be run any number of times. The
+# last line says how many test programs passed, failed and were skipped over all rounds (a skip is
+# printed with its reason). Tests on real market data run where $FACPOOL_DATA or ../shared/data is.
+set -u
+
+quick=no
+rounds=
+for argument in "$@"; do
+    case $argument in
+    --quick) quick=yes ;;
+    gcc | clang | asan | tsan | valgrind | no-openmp | users) rounds="$rounds $argument" ;;
+    -h | --help)
+        sed -n '2,22s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "run.sh: '$argument' is not understood, see --help" >&2
+        exit 2
+        ;;
+    esac
+done
+if [ -z "$rounds" ]; then
+    rounds="gcc clang asan tsan valgrind no-openmp users"
+    [ "$quick" = no ] || rounds=gcc
+fi
+
+CDPATH='' cd -- "$(dirname -- "$0")/.." || exit 1
+root=$(pwd)
+out=$root/build-tests
+mkdir -p "$out"
+passed=0
+failed=0
+skipped=0
+started=$(date +%s)
+
+say() {
+    printf '\n== %s (%s s)\n' "$*" "$(($(date +%s) - started))"
+}
+
+# check NAME COMMAND...: one more test, its output shown only when it fails.
+check() {
+    name=$1
+    shift
+    if "$@" >"$out/check.log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+        tail -n 60 "$out/check.log"
+    fi
+}
+
+# build NAME COMPILER MESON_OPTION...: configures build-tests/NAME and builds it. A folder that was
+# configured otherwise is begun anew.
+build() {
+    name=$1
+    compiler=$2
+    shift 2
+    folder=$out/$name
+    log=$out/$name.log
+    stamp="$compiler $*"
+    if [ "$(cat "$folder/configured-as" 2>/dev/null)" != "$stamp" ]; then
+        rm -rf "$folder"
+        CC=$compiler meson setup "$folder" "$root" --werror "$@" >"$log" 2>&1 &&
+            printf '%s\n' "$stamp" >"$folder/configured-as"
+    fi
+    if [ -f "$folder/configured-as" ] && meson compile -C "$folder" >>"$log" 2>&1; then
+        return 0
+    fi
+    echo "FAIL build $name"
+    tail -n 60 "$log"
+    failed=$((failed + 1))
+    return 1
+}
+
+# suite NAME MESON_TEST_OPTION...: runs tests of build-tests/NAME and adds up what they gave.
+suite() {
+    log=$out/$1.out
+    logs=$out/$1/meson-logs
+    folder=$out/$1
+    shift
+    rm -f "$logs"/testlog*.json
+    meson test -C "$folder" --no-rebuild --print-errorlogs "$@" >"$log" 2>&1
+    status=$?
+    results=$(find "$logs" -name 'testlog*.json') # a wrapper's name is part of it
+    if [ ! -s "$results" ]; then
+        echo "FAIL no tests ran"
+        tail -n 40 "$log"
+        failed=$((failed + 1))
+        return
+    fi
+    ok=$(grep -cE '"result": "(OK|EXPECTEDFAIL)"' "$results")
+    skip=$(grep -c '"result": "SKIP"' "$results")
+    bad=$(($(wc -l <"$results") - ok - skip))
+    if [ "$bad" -eq 0 ] && [ "$status" -ne 0 ]; then
+        bad=1
+    fi
+    echo "$ok passed, $bad failed, $skip skipped"
+    [ "$skip" -eq 0 ] || grep -h 'SKIP:' "${results%.json}.txt" | sort -u
+    [ "$bad" -eq 0 ] || cat "$log"
+    passed=$((passed + ok))
+    skipped=$((skipped + skip))
+    failed=$((failed + bad))
+}
+
+# ------------------------------------------------------------------ what is needed
+
+# A Python of our own with the packages that the checks of the file format and of the factors use.
+# Without a network those checks are skipped, visibly.
+set_up_python() {
+    if ! "$out/venv/bin/python3" -c 'import numpy, xxhash, zstandard' 2>/dev/null; then
+        echo "setup: python packages numpy, xxhash, zstandard into build-tests/venv"
+        rm -rf "$out/venv"
+        if ! python3 -m venv "$out/venv" >"$out/venv.log" 2>&1 ||
+            ! "$out/venv/bin/pip" install -q --disable-pip-version-check numpy xxhash zstandard \
+                >>"$out/venv.log" 2>&1; then
+            echo "setup: no such packages to be had: the tests that need them are skipped"
+            tail -n 3 "$out/venv.log"
+            return
+        fi
+    fi
+    FACPOOL_PYTHON=$out/venv/bin/python3
+    export FACPOOL_PYTHON
+    PATH=$out/venv/bin:$PATH
+    export PATH
+}
+
+# ------------------------------------------------------------------ the rounds
+
+round_gcc() {
+    build gcc gcc || return
+    if [ "$quick" = yes ]; then
+        suite gcc --no-suite slow
+    else
+        suite gcc
+    fi
+}
+
+round_clang() {
+    build clang clang || return
+    suite clang
+}
+
+round_asan() {
+    build asan gcc -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
+        -Db_lundef=false || return
+    suite asan --timeout-multiplier 5
+}
+
+find_archer() {
+    for library in "$(dirname "$(readlink -f "$(command -v clang)")")/../lib/libarcher.so" \
+        /usr/lib/llvm-*/lib/libarcher.so; do
+        if [ -e "$library" ]; then
+            echo "$library"
+            return
+        fi
+    done
+}
+
+round_tsan() {
+    archer=$(find_archer)
+    if [ -z "$archer" ]; then
+        echo "FAIL libarcher.so is not there: ThreadSanitizer can't follow OpenMP without it"
+        failed=$((failed + 1))
+        return
+    fi
+    build tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
+    OMP_TOOL_LIBRARIES=$archer
+    export OMP_TOOL_LIBRARIES
+    suite tsan --no-suite slow --timeout-multiplier 5
+    unset OMP_TOOL_LIBRARIES
+}
+
+round_valgrind() {
+    build valgrind gcc -Dbuildtype=debugoptimized || return
+    suite valgrind --suite unit --timeout-multiplier 20 --wrapper \
+        'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
+}
+
+round_no_openmp() {
+    build no-openmp gcc -Dopenmp=disabled || return
+    suite no-openmp --no-suite slow
+}
+
+consumer_by_pkg_config() {
+    PKG_CONFIG_PATH=$(dirname "$(find "$out/prefix" -name facpool.pc)")
+    export PKG_CONFIG_PATH
+    LD_LIBRARY_PATH=$(dirname "$(find "$out/prefix" -name 'libfacpool.so')")
+    export LD_LIBRARY_PATH
+    rm -rf "$out/consumer-installed"
+    meson setup "$out/consumer-installed" tests/consumer --wrap-mode=nofallback &&
+        meson test -C "$out/consumer-installed"
+}
+
+consumer_as_subproject() {
+    rm -rf "$out/consumer"
+    cp -r tests/consumer "$out/consumer" &&
+        mkdir "$out/consumer/subprojects" &&
+        ln -s "$root" "$out/consumer/subprojects/libfacpool" &&
+        meson setup "$out/consumer/build" "$out/consumer" --force-fallback-for=facpool &&
+        meson test -C "$out/consumer/build" --suite consumer
+}
+
+compile_header() {
+    printf '#include <facpool/facpool.h>\n' >"$out/header.c"
+    "$@" -pedantic -Wall -Wextra -Werror -Iinclude -fsyntax-only "$out/header.c"
+}
+
+tool_answers() {
+    LD_LIBRARY_PATH=$(dirname "$(find "$out/prefix" -name 'libfacpool.so')") \
+        "$out/prefix/bin/facpool" --help
+}
+
+round_users() {
+    build users gcc -Dprefix="$out/prefix" -Dtests=false -Dexamples=false || return
+    for compiler in gcc clang; do
+        check "header in C99, $compiler" compile_header "$compiler" -std=c99
+    done
+    for compiler in g++ clang++; do
+        check "header in C++11, $compiler" compile_header "$compiler" -x c++ -std=c++11
+    done
+    rm -rf "$out/prefix"
+    check "install" meson install -C "$out/users"
+    check "installed tool" tool_answers
+    check "use through pkg-config" consumer_by_pkg_config
+    check "use as a subproject" consumer_as_subproject
+}
+
+# ------------------------------------------------------------------ all
+
+# Each of these is read by its own sanitizer alone.
+ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:second_deadlock_stack=1
+export ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
+
+say "What is needed"
+if [ "$rounds" = gcc ]; then
+    sh tools/setup.sh build || exit 1
+else
+    sh tools/setup.sh tests || exit 1
+fi
+set_up_python
+
+for round in $rounds; do
+    say "$round"
+    case $round in
+    gcc) round_gcc ;;
+    clang) round_clang ;;
+    asan) round_asan ;;
+    tsan) round_tsan ;;
+    valgrind) round_valgrind ;;
+    no-openmp) round_no_openmp ;;
+    users) round_users ;;
+    esac
+done
+
+say "All rounds over: $rounds"
+summary="$passed passed, $failed failed"
+[ "$skipped" -eq 0 ] || summary="$summary, $skipped skipped"
+echo "$summary"
+[ "$failed" -eq 0 ]

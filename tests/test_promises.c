@@ -1,0 +1,789 @@
+/* Proves the promises that the design makes of a run, one or more tests each, with the promise's
+ * number in the name, on both executors, through the public header only. */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "run_helpers.h"
+
+static int32_t executor;
+
+/* ------------------------------------------------------------------ 1: one status each */
+
+static void promise_01_every_task_ends_in_exactly_one_status(void)
+{
+    work w = {.fail_every = 11, .skip_every = 13};
+    facpool_tasks *tasks = make_list(40, 30);
+    facpool_run_options options = make_options(&w, executor);
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    check_result(result, &w);
+    facpool_report r = report_of(result);
+    CHECK_INT(r.ok + r.skipped + r.failed, 1200);
+    CHECK_INT(r.not_run, 0);
+    CHECK_INT(atomic_load(&w.calls), 1200);
+    CHECK(r.failed > 0 && r.skipped > 0);
+    CHECK_INT(facpool_result_n_failures(result), r.failed);
+    facpool_failure failure = FACPOOL_FAILURE_INIT;
+    CHECK_OK(facpool_result_failure(result, 0, &failure, &err), err);
+    CHECK_INT(failure.failure_code, 7);
+    CHECK_TEXT(failure.message, "the task was told to fail");
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+static void promise_01_a_stopped_run_says_which_task_stopped_it(void)
+{
+    work w = {.fail_every = 50};
+    facpool_tasks *tasks = make_grid(30, 30);
+    facpool_run_options options = make_options(&w, executor);
+    options.on_error = FACPOOL_ON_ERROR_STOP;
+    facpool_result *result = NULL;
+    CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_TASK);
+    CHECK(result && err.has_task);
+    CHECK(is_hit(err.date, err.task_code, 50, 2));
+    CHECK(strstr(err.message, "code 7") && strstr(err.message, "told to fail"));
+    CHECK(report_of(result).not_run > 0);
+    const uint8_t *status = facpool_result_status(result);
+    size_t not_run = 0;
+    for (size_t i = 0; i < 900; i++) {
+        not_run += status[i] == FACPOOL_STATUS_NONE;
+        if (status[i] == FACPOOL_STATUS_NONE)
+            CHECK(isnan(facpool_result_factor(result, 0)[i]));
+    }
+    CHECK_INT(not_run, report_of(result).not_run);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 2: same bits always */
+
+static void promise_02_results_do_not_depend_on_workers_slicing_or_backup(void)
+{
+    work w = {.fail_every = 17, .skip_every = 19};
+    for (int variant = 0; variant < 12; variant++) {
+        facpool_tasks *tasks = variant % 2 ? make_list(25, 40) : make_grid(25, 40);
+        facpool_run_options options = make_options(&w, executor);
+        options.workers = executor == FACPOOL_EXECUTOR_OMP ? 1 + (uint32_t)variant % 4 : 1;
+        options.group_by = 1 + variant % 3;
+        if (variant >= 6) {
+            options.fn = NULL;
+            options.batch_fn = batch_fn;
+        }
+        if (variant % 4 >= 2)
+            options.backup_path = fresh_path();
+        facpool_result *result = NULL;
+        CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+        check_result(result, &w);
+        facpool_result_free(result);
+        facpool_tasks_free(tasks);
+    }
+}
+
+static void promise_02_a_resumed_result_equals_an_uninterrupted_one(void)
+{
+    for (int variant = 0; variant < 6; variant++) {
+        work w = {.skip_every = 19, .cancel_at_call = 400};
+        CHECK_OK(facpool_cancel_new(&w.cancel, &err), err);
+        facpool_tasks *tasks = variant % 2 ? make_list(25, 40) : make_grid(25, 40);
+        facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+        backup.path = fresh_path();
+        backup.mode = FACPOOL_MODE_RESUME;
+        facpool_run_options options = make_options(&w, executor);
+        options.backup = &backup;
+        options.cancel = w.cancel;
+        options.group_by = 1 + variant / 2;
+        options.results = variant % 2 ? FACPOOL_RESULTS_KEEP : 0;
+        facpool_result *result = NULL;
+        CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_CANCELLED);
+        facpool_report first = report_of(result);
+        facpool_result_free(result);
+        facpool_cancel_free(w.cancel);
+        CHECK(first.ok + first.skipped > 0 && first.not_run > 0);
+        w.cancel_at_call = 0;
+        options.cancel = NULL;
+        CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+        CHECK_INT(report_of(result).resumed, first.ok + first.skipped);
+        check_result(result, &w);
+        facpool_result_free(result);
+        facpool_tasks_free(tasks);
+    }
+}
+
+/* ------------------------------------------------------------------ 3: handed over in time */
+
+typedef struct slow_work {
+    const char *path;
+    atomic_int finished;
+    bool seen_early;
+} slow_work;
+
+/* The last task does not end before the rows of the first ones can be read from the file: had they
+ * to wait for it, this would go on until the deadline and fail. */
+static int wait_for_my_predecessors(const facpool_task *task, double *factors, void *user)
+{
+    slow_work *w = user;
+    for (size_t f = 0; f < FACTORS; f++)
+        factors[f] = value_of(task->date, task->code, f);
+    if (task->index < 20) {
+        atomic_fetch_add(&w->finished, 1);
+        return 0;
+    }
+    for (int i = 0; i < 3000 && !w->seen_early; i++) {
+        struct timespec pause = {0, 10000000};
+        nanosleep(&pause, NULL);
+        if (atomic_load(&w->finished) == 20)
+            w->seen_early = count_rows(w->path, 0) == 20;
+    }
+    return 0;
+}
+
+static void promise_03_rows_reach_the_file_while_a_task_takes_long(void)
+{
+    slow_work w = {.path = fresh_path()};
+    facpool_tasks *tasks = make_grid(3, 7);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = w.path;
+    backup.flush_ms = 50;
+    facpool_run_options options = make_options(NULL, executor);
+    options.fn = wait_for_my_predecessors;
+    options.user = &w;
+    options.backup = &backup;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK(w.seen_early);
+    facpool_report r = report_of(result);
+    CHECK_INT(r.rows_written, 21);
+    CHECK_INT(r.rows_durable, 21);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 4: bounded memory */
+
+typedef struct counting {
+    atomic_size_t now;
+    atomic_size_t peak;
+} counting;
+
+static void count_bytes(counting *c, size_t bytes)
+{
+    size_t now = atomic_fetch_add(&c->now, bytes) + bytes, peak = atomic_load(&c->peak);
+    while (now > peak && !atomic_compare_exchange_weak(&c->peak, &peak, now))
+        ;
+}
+
+static void *counting_alloc(void *ctx, size_t bytes)
+{
+    size_t *memory = malloc(bytes + 16);
+    if (!memory)
+        return NULL;
+    memory[0] = bytes;
+    count_bytes(ctx, bytes);
+    return (char *)memory + 16;
+}
+
+static void counting_free(void *ctx, void *memory)
+{
+    counting *c = ctx;
+    if (!memory)
+        return;
+    size_t *head = (size_t *)((char *)memory - 16);
+    atomic_fetch_sub(&c->now, head[0]);
+    free(head);
+}
+
+static void *counting_realloc(void *ctx, void *memory, size_t bytes)
+{
+    void *moved = counting_alloc(ctx, bytes);
+    if (moved && memory) {
+        size_t had = *(size_t *)((char *)memory - 16);
+        memcpy(moved, memory, had < bytes ? had : bytes);
+    }
+    if (moved)
+        counting_free(ctx, memory);
+    return moved;
+}
+
+static int cheap(const facpool_task *task, double *factors, void *user)
+{
+    (void)user;
+    for (size_t f = 0; f < FACTORS; f++)
+        factors[f] = (double)(task->index * (f + 1)) / 100;
+    return 0;
+}
+
+static size_t peak_of_run(size_t n_dates, uint64_t queue_bytes)
+{
+    counting c = {0};
+    facpool_allocator allocator = FACPOOL_ALLOCATOR_INIT;
+    allocator.alloc = counting_alloc;
+    allocator.realloc = counting_realloc;
+    allocator.free = counting_free;
+    allocator.ctx = &c;
+    facpool_tasks *tasks = make_grid(n_dates, 1000);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.queue_bytes = queue_bytes;
+    backup.durability = FACPOOL_DURABILITY_NONE;
+    facpool_run_options options = make_options(NULL, executor);
+    options.fn = cheap;
+    options.backup = &backup;
+    options.results = FACPOOL_RESULTS_DROP;
+    options.allocator = &allocator;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(report_of(result).rows_written, n_dates * 1000);
+    CHECK(!facpool_result_factor(result, 0));
+    CHECK_INT(facpool_result_load(result, &err), FACPOOL_E_STATE);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+    CHECK_INT(atomic_load(&c.now), 0);
+    return atomic_load(&c.peak);
+}
+
+static void promise_04_memory_does_not_grow_with_the_number_of_tasks(void)
+{
+    size_t small = peak_of_run(100, 4 << 20), large = peak_of_run(1500, 4 << 20);
+    printf("  peak: %zu bytes for 100,000 tasks, %zu for 1,500,000\n", small, large);
+    /* 14 times the tasks: what grows is the index, some bytes a block. */
+    CHECK(large < small + small / 2 + 200000);
+    CHECK(large < (24 << 20));
+}
+
+/* ------------------------------------------------------------------ 5: progress */
+
+typedef struct watching {
+    pthread_t caller;
+    bool right_thread;
+    size_t calls;
+    facpool_progress last;
+    uint64_t done_before;
+    bool monotonic;
+    int answer;
+    atomic_bool seen_while_busy;
+    atomic_bool busy;
+} watching;
+
+static int watch(const facpool_progress *progress, void *user)
+{
+    watching *w = user;
+    w->right_thread = w->right_thread && pthread_equal(w->caller, pthread_self());
+    w->calls++;
+    w->monotonic = w->monotonic && progress->done >= w->done_before;
+    w->done_before = progress->done;
+    w->last = *progress;
+    if (atomic_load(&w->busy))
+        atomic_store(&w->seen_while_busy, true);
+    return w->answer;
+}
+
+/* One task ends only when progress was shown during it (OpenMP), or at once (serial). */
+static int busy_until_seen(const facpool_task *task, double *factors, void *user)
+{
+    watching *w = user;
+    factors[0] = 1;
+    if (task->index != 5 || executor == FACPOOL_EXECUTOR_SERIAL)
+        return 0;
+    atomic_store(&w->busy, true);
+    for (int i = 0; i < 3000 && !atomic_load(&w->seen_while_busy); i++) {
+        struct timespec pause = {0, 10000000};
+        nanosleep(&pause, NULL);
+    }
+    atomic_store(&w->busy, false);
+    return 0;
+}
+
+static void promise_05_progress_comes_on_the_calling_thread_and_counts_all(void)
+{
+    watching w = {.caller = pthread_self(), .right_thread = true, .monotonic = true};
+    facpool_tasks *tasks = make_grid(10, 10);
+    facpool_run_options options = make_options(NULL, executor);
+    options.fn = busy_until_seen;
+    options.user = &w;
+    options.progress = watch;
+    options.progress_user = &w;
+    options.progress_interval_ms = 1;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK(w.right_thread && w.monotonic && w.calls > 0);
+    CHECK(executor == FACPOOL_EXECUTOR_SERIAL || atomic_load(&w.seen_while_busy));
+    CHECK_INT(w.last.done, 100);
+    CHECK_INT(w.last.ok, 100);
+    CHECK_INT(w.last.total, 100);
+    CHECK(w.last.rate > 0 && w.last.elapsed_s > 0 && w.last.eta_s == 0);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+static void promise_05_nonzero_from_progress_cancels(void)
+{
+    watching w = {.caller = pthread_self(), .answer = 1};
+    work unused = {0};
+    facpool_tasks *tasks = make_grid(3000, 1000);
+    facpool_run_options options = make_options(&unused, executor);
+    options.progress = watch;
+    options.progress_user = &w;
+    options.progress_interval_ms = 1;
+    facpool_result *result = NULL;
+    CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_CANCELLED);
+    CHECK(report_of(result).not_run > 0);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 6: cancel */
+
+static facpool_cancel *signal_token;
+
+static void on_signal(int number)
+{
+    (void)number;
+    facpool_cancel_set(signal_token);
+}
+
+static int raise_at_100(const facpool_task *task, double *factors, void *user)
+{
+    for (size_t f = 0; f < FACTORS; f++)
+        factors[f] = value_of(task->date, task->code, f);
+    if (atomic_fetch_add(&((work *)user)->calls, 1) != 100)
+        return 0;
+    /* The signal reaches another thread than this one, in its own time. */
+    kill(getpid(), SIGUSR1);
+    while (!facpool_cancel_is_set(signal_token))
+        sched_yield();
+    return 0;
+}
+
+static void promise_06_a_signal_handler_cancels_and_what_was_finished_is_in_the_file(void)
+{
+    work w = {0};
+    struct sigaction action = {.sa_handler = on_signal}, before;
+    CHECK_OK(facpool_cancel_new(&signal_token, &err), err);
+    sigaction(SIGUSR1, &action, &before);
+    facpool_tasks *tasks = make_grid(4000, 500);
+    facpool_run_options options = make_options(&w, executor);
+    options.fn = raise_at_100;
+    options.cancel = signal_token;
+    options.backup_path = fresh_path();
+    facpool_result *result = NULL;
+    CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_CANCELLED);
+    sigaction(SIGUSR1, &before, NULL);
+    facpool_report r = report_of(result);
+    CHECK_INT(r.ok, atomic_load(&w.calls)); /* no task in hand was dropped */
+    CHECK(r.not_run > 0);
+    CHECK_INT(count_rows(options.backup_path, 0), r.ok);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+    facpool_cancel_free(signal_token);
+}
+
+static void *cancel_from_outside(void *run)
+{
+    facpool_run_cancel(run);
+    return NULL;
+}
+
+static void promise_06_another_thread_cancels_and_resume_continues(void)
+{
+    work w = {0};
+    facpool_tasks *tasks = make_grid(2000, 1000);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_run_options options = make_options(&w, executor);
+    options.backup = &backup;
+    options.results = FACPOOL_RESULTS_DROP;
+    facpool_run_handle *run = NULL;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run_start(&run, tasks, &options, &err), err);
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, cancel_from_outside, run), 0);
+    pthread_join(thread, NULL);
+    CHECK_INT(facpool_run_wait(run, &result, &err), FACPOOL_E_CANCELLED);
+    uint64_t finished = report_of(result).ok;
+    CHECK_INT(finished, atomic_load(&w.calls));
+    facpool_result_free(result);
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(report_of(result).resumed, finished);
+    CHECK_INT(atomic_load(&w.calls), 2000000);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 7: nothing by accident */
+
+static void run_to(const char *path, int32_t mode, const char *tag, size_t n_factors, int expected)
+{
+    work w = {.n_factors = n_factors};
+    facpool_tasks *tasks = make_grid(5, 5);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = path;
+    backup.mode = mode;
+    backup.tag = tag;
+    facpool_run_options options = make_options(&w, executor);
+    options.n_factors = n_factors;
+    options.backup = &backup;
+    facpool_result *result = NULL;
+    int rc = facpool_run(tasks, &options, &result, &err);
+    if (rc != expected)
+        printf("  rc %d: %s\n", rc, err.message);
+    CHECK_INT(rc, expected);
+    CHECK(!result == (rc != 0));
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+static void promise_07_a_backup_is_never_touched_by_accident(void)
+{
+    const char *path = fresh_path();
+    run_to(path, FACPOOL_MODE_CREATE, "v1", 3, 0);
+    run_to(path, FACPOOL_MODE_CREATE, "v1", 3, FACPOOL_E_EXISTS);
+    run_to(path, FACPOOL_MODE_RESUME, "v2", 3, FACPOOL_E_MISMATCH);
+    CHECK(strstr(err.message, "v1") && strstr(err.message, "v2"));
+    run_to(path, FACPOOL_MODE_RESUME, "v1", 2, FACPOOL_E_MISMATCH);
+    CHECK(strstr(err.message, "f2"));
+    run_to(path, FACPOOL_MODE_RESUME, "v1", 3, 0);
+    CHECK_INT(count_rows(path, 0), 25);
+    run_to(path, FACPOOL_MODE_OVERWRITE, "v2", 2, 0);
+    CHECK_INT(count_rows(path, 0), 25);
+}
+
+static void promise_07_a_second_writer_is_refused_and_readers_are_not(void)
+{
+    const char *path = fresh_path(), *names[] = {"a"};
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_writer *writer = NULL, *second = NULL;
+    CHECK_OK(facpool_writer_open(&writer, &backup, names, 1, &err), err);
+    CHECK_INT(facpool_writer_open(&second, &backup, names, 1, &err), FACPOOL_E_BUSY);
+    backup.mode = FACPOOL_MODE_OVERWRITE;
+    CHECK_INT(facpool_writer_open(&second, &backup, names, 1, &err), FACPOOL_E_BUSY);
+    CHECK_INT(count_rows(path, 0), 0);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    backup.mode = FACPOOL_MODE_RESUME;
+    CHECK_OK(facpool_writer_open(&second, &backup, names, 1, &err), err);
+    CHECK_OK(facpool_writer_close(second, &err), err);
+}
+
+/* ------------------------------------------------------------------ 8: resume runs what is left */
+
+static void promise_08_resume_runs_exactly_what_has_no_final_row(void)
+{
+    work w = {.fail_every = 9, .skip_every = 7};
+    facpool_tasks *tasks = make_list(20, 30);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_run_options options = make_options(&w, executor);
+    options.backup = &backup;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    uint64_t failed = report_of(result).failed;
+    CHECK(failed > 0);
+    facpool_result_free(result);
+
+    backup.no_retry_failed = 1;
+    atomic_store(&w.calls, 0);
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(atomic_load(&w.calls), 0);
+    check_result(result, &w);
+    facpool_result_free(result);
+
+    backup.no_retry_failed = 0;
+    options.dry_run = 1;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    facpool_report dry = report_of(result);
+    CHECK_INT(atomic_load(&w.calls), 0);
+    CHECK_INT(dry.not_run, failed);
+    CHECK_INT(dry.retry_failed, failed);
+    CHECK_INT(dry.new_tasks, 0);
+    facpool_result_free(result);
+
+    options.dry_run = 0;
+    w.fail_every = 0;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(atomic_load(&w.calls), failed);
+    check_result(result, &w);
+    CHECK_INT(count_rows(backup.path, FACPOOL_STATUS_BIT(FACPOOL_STATUS_FAILED)), 0);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* Notes the size of every group it is called with. */
+typedef struct group_work {
+    work base;
+    size_t n_dates;
+    atomic_bool broken;
+} group_work;
+
+static int group_fn(const facpool_slice *slice, double *factors, void *user)
+{
+    group_work *w = user;
+    if (slice->n != w->n_dates)
+        atomic_store(&w->broken, true);
+    for (size_t i = 1; i < slice->n; i++)
+        if (strcmp(slice->codes[i], slice->codes[0]) != 0 || slice->dates[i] <= slice->dates[i - 1])
+            atomic_store(&w->broken, true);
+    return batch_fn(slice, factors, &w->base);
+}
+
+static void promise_08_groups_are_whole_on_resume_and_stored_once(void)
+{
+    group_work w = {.base = {.fail_every = 23}, .n_dates = 40};
+    facpool_tasks *tasks = make_grid(40, 30);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_run_options options = make_options(NULL, executor);
+    options.fn = NULL;
+    options.batch_fn = group_fn;
+    options.user = &w;
+    options.group_by = FACPOOL_GROUP_CODE;
+    options.backup = &backup;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    uint64_t failed = report_of(result).failed;
+    facpool_result_free(result);
+    w.base.fail_every = 0;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    facpool_report r = report_of(result);
+    CHECK(!atomic_load(&w.broken));
+    CHECK_INT(r.ok, failed);
+    CHECK_INT(r.rows_written, failed);
+    check_result(result, &w.base);
+    CHECK_INT(count_rows(backup.path, FACPOOL_STATUS_ALL), 1200);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 9: write errors */
+
+static void promise_09_a_full_disk_stops_the_run_and_loses_nothing(void)
+{
+    work w = {0};
+    const char *path = fresh_path();
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        /* A limit on file size is a disk that fills up; OpenMP needs a process of its own. */
+        struct rlimit limit = {200000, 200000};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        char self[64], number[16];
+        snprintf(number, sizeof number, "%d", (int)executor);
+        snprintf(self, sizeof self, "/proc/self/exe");
+        execl(self, self, "--full-disk", path, number, (char *)NULL);
+        _exit(99);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
+    /* The file is whole up to the last good block, and the run can go on. */
+    size_t rows = count_rows(path, 0);
+    CHECK(rows > 0 && rows < 60000);
+    facpool_tasks *tasks = make_grid(60, 1000);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_run_options options = make_options(&w, executor);
+    options.backup = &backup;
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(report_of(result).resumed, rows);
+    CHECK_INT(atomic_load(&w.calls), 60000 - rows);
+    check_result(result, &w);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* In the child: the run must end with IO, its counts must be true, its result must be usable. */
+static int run_on_a_full_disk(const char *path)
+{
+    work w = {0};
+    facpool_tasks *tasks = make_grid(60, 1000);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = path;
+    backup.queue_bytes = 100000;
+    facpool_run_options options = make_options(&w, executor);
+    options.backup = &backup;
+    options.results = FACPOOL_RESULTS_KEEP;
+    facpool_result *result = NULL;
+    int rc = facpool_run(tasks, &options, &result, &err);
+    if (rc != FACPOOL_E_IO || !result || err.os_errno == 0)
+        return 1;
+    facpool_report r = FACPOOL_REPORT_INIT;
+    facpool_result_report(result, &r, NULL);
+    if (setjmp(test_end))
+        return 2;
+    size_t rows = count_rows(path, 0);
+    if (rows != r.rows_written || r.ok < rows || r.rows_durable > rows)
+        return 3;
+    const uint8_t *statuses = facpool_result_status(result);
+    size_t kept = 0;
+    for (size_t i = 0; i < 60000; i++) {
+        bool ok = statuses[i] == FACPOOL_STATUS_OK;
+        kept += ok;
+        if (ok && !same_bits(facpool_result_factor(result, 1)[i],
+                             value_of(facpool_result_dates(result)[i],
+                                      facpool_result_code(result, i), 1)))
+            return 4;
+    }
+    if (kept != r.ok)
+        return 5;
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+    return 0;
+}
+
+/* ------------------------------------------------------------------ 10: the report */
+
+static void promise_10_the_report_tells_counts_failures_and_times(void)
+{
+    work w = {.fail_every = 31, .skip_every = 5};
+    facpool_tasks *tasks = make_grid(100, 100);
+    facpool_run_options options = make_options(&w, executor);
+    options.backup_path = fresh_path();
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    facpool_report r = report_of(result);
+    CHECK_INT(r.total, 10000);
+    CHECK_INT(r.ok + r.skipped + r.failed, 10000);
+    CHECK_INT(r.rows_written, 10000);
+    CHECK_INT(r.n_failures, 20);
+    for (size_t i = 0; i < r.n_failures; i++) {
+        CHECK_TEXT(r.failures[i].message, "the task was told to fail");
+        CHECK(is_hit(r.failures[i].date, r.failures[i].code, 31, 2));
+        CHECK(i == 0 || r.failures[i].index > r.failures[i - 1].index);
+    }
+    CHECK(r.n_slowest > 0 && r.slowest[0].seconds > 0 && r.slowest[0].n > 0);
+    for (size_t i = 1; i < r.n_slowest; i++)
+        CHECK(r.slowest[i].seconds <= r.slowest[i - 1].seconds);
+    CHECK(r.compute_s > 0 && r.write_s > 0 && r.elapsed_s > 0);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ 11: fork */
+
+/* What an OpenMP run gives in a forked child of this process. */
+static int run_in_child(int32_t child_executor)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        work w = {0};
+        if (setjmp(test_end))
+            _exit(98);
+        facpool_tasks *tasks = make_grid(4, 4);
+        facpool_run_options options = make_options(&w, child_executor);
+        facpool_result *result = NULL;
+        _exit(-facpool_run(tasks, &options, &result, &err));
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -999;
+}
+
+static void promise_11_openmp_in_a_forked_child_is_refused(void)
+{
+    work w = {0};
+    facpool_tasks *tasks = make_grid(10, 10);
+    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_OMP);
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+    CHECK_INT(run_in_child(executor), executor == FACPOOL_EXECUTOR_OMP ? FACPOOL_E_FORKED : 0);
+}
+
+/* ------------------------------------------------------------------ 12: ok rows are final */
+
+static void promise_12_an_ok_row_is_stored_once(void)
+{
+    const char *path = fresh_path(), *names[] = {"f0", "f1", "f2"}, *codes[] = {"000001", "000002"};
+    run_to(path, FACPOOL_MODE_CREATE, NULL, 3, 0);
+    run_to(path, FACPOOL_MODE_RESUME, NULL, 3, 0);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    facpool_writer *writer = NULL;
+    CHECK_OK(facpool_writer_open(&writer, &backup, names, 3, &err), err);
+    int64_t dates[] = {20250101, 20240102};
+    double factors[6];
+    for (size_t f = 0; f < 6; f++)
+        factors[f] = value_of(dates[f / 3], codes[f / 3], f % 3);
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    rows.n = 2;
+    rows.dates = dates;
+    rows.codes = codes;
+    rows.factors = factors;
+    CHECK_INT(facpool_writer_append(writer, &rows, &err), FACPOOL_E_EXISTS);
+    CHECK_INT(err.date, 20240102);
+    CHECK_TEXT(err.task_code, "000002");
+    rows.n = 1; /* all or none: the first of the two was not taken */
+    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    CHECK_INT(facpool_writer_append(writer, &rows, &err), FACPOOL_E_EXISTS);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    CHECK_INT(count_rows(path, FACPOOL_STATUS_ALL), 26);
+}
+
+/* ------------------------------------------------------------------ */
+
+static void run_all(int32_t which)
+{
+    executor = which;
+    printf("-- %s executor\n", which == FACPOOL_EXECUTOR_OMP ? "OpenMP" : "serial");
+    RUN(promise_01_every_task_ends_in_exactly_one_status);
+    RUN(promise_01_a_stopped_run_says_which_task_stopped_it);
+    RUN(promise_02_results_do_not_depend_on_workers_slicing_or_backup);
+    RUN(promise_02_a_resumed_result_equals_an_uninterrupted_one);
+    RUN(promise_03_rows_reach_the_file_while_a_task_takes_long);
+    RUN(promise_04_memory_does_not_grow_with_the_number_of_tasks);
+    RUN(promise_05_progress_comes_on_the_calling_thread_and_counts_all);
+    RUN(promise_05_nonzero_from_progress_cancels);
+    RUN(promise_06_a_signal_handler_cancels_and_what_was_finished_is_in_the_file);
+    RUN(promise_06_another_thread_cancels_and_resume_continues);
+    RUN(promise_07_a_backup_is_never_touched_by_accident);
+    RUN(promise_07_a_second_writer_is_refused_and_readers_are_not);
+    RUN(promise_08_resume_runs_exactly_what_has_no_final_row);
+    RUN(promise_08_groups_are_whole_on_resume_and_stored_once);
+    RUN(promise_09_a_full_disk_stops_the_run_and_loses_nothing);
+    RUN(promise_10_the_report_tells_counts_failures_and_times);
+    RUN(promise_12_an_ok_row_is_stored_once);
+}
+
+static bool has_openmp(void)
+{
+    facpool_tasks *tasks = NULL;
+    facpool_result *result = NULL;
+    work w = {0};
+    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_OMP);
+    facpool_tasks_new(&tasks, NULL);
+    int rc = facpool_run(tasks, &options, &result, NULL);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+    return rc != FACPOOL_E_UNSUPPORTED;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && strcmp(argv[1], "--full-disk") == 0) {
+        executor = atoi(argv[3]);
+        return run_on_a_full_disk(argv[2]);
+    }
+    make_folder();
+    run_all(FACPOOL_EXECUTOR_SERIAL);
+    if (has_openmp()) {
+        run_all(FACPOOL_EXECUTOR_OMP);
+        RUN(promise_11_openmp_in_a_forked_child_is_refused);
+        executor = FACPOOL_EXECUTOR_SERIAL;
+        RUN(promise_11_openmp_in_a_forked_child_is_refused);
+    }
+    remove_folder();
+    return TEST_END();
+}

@@ -1,0 +1,670 @@
+/* The store: what goes in by a sink comes out by a source, bit for bit, under every mode and
+ * durability, and what must be refused is refused. Damage is in test_store_damage.c, threads in
+ * test_store_threads.c. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "base/buffer.h"
+#include "codec/checksum.h"
+#include "store/binary.h"
+#include "store_rows.h"
+
+/* Stands in for the system's call: counts syncs, and fails them on demand. */
+static int syncs;
+static bool syncs_fail;
+
+int fdatasync(int fd)
+{
+    syncs++;
+    if (syncs_fail) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static facpool_error err = FACPOOL_ERROR_INIT;
+
+static rows make_rows(size_t n, int status)
+{
+    rows r = {0};
+    for (size_t i = 0; i < n; i++)
+        *rows_add(&r) = row_of(i, 50, status);
+    return r;
+}
+
+static void add_rows(rows *r, size_t from, size_t n, int status)
+{
+    for (size_t i = from; i < from + n; i++)
+        *rows_add(r) = row_of(i, 50, status);
+}
+
+/* Reads the file and compares with `expected`, which gets sorted. */
+static void check_file(const char *path, rows *expected)
+{
+    rows found;
+    uint64_t n_damaged = 0, tail = 0;
+    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
+    rows_sort(expected);
+    CHECK_INT(found.n, expected->n);
+    CHECK(rows_are_same(&found, expected));
+    CHECK_INT(n_damaged, 0);
+    CHECK_INT(tail, 0);
+    CHECK_INT(found.corrupt_blocks, 0);
+    rows_free(&found);
+}
+
+static void every_row_comes_back_bit_for_bit(void)
+{
+    const char *path = path_of("round.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
+    rows expected = {0};
+    add_rows(&expected, 0, 3000, FACPOOL_STATUS_OK);
+    add_rows(&expected, 3000, 1500, FACPOOL_STATUS_FAILED);
+    add_rows(&expected, 4500, 1, FACPOOL_STATUS_OK);
+    for (int status = FACPOOL_STATUS_SKIPPED; status <= FACPOOL_STATUS_CRASHED; status++)
+        add_rows(&expected, 4500 + (size_t)status, 1, status);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 0, 3000, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 3000, 1500, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 4500, 1, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 4501, 4, &err), err);
+    CHECK_INT(sink->rows_written, expected.n);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+static void compression_levels_change_no_value(void)
+{
+    static const int levels[] = {-1, 0, 1, 9, 19};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        const char *path = path_of("level.fpb");
+        facpool_backup_options options = options_for(path, FACPOOL_MODE_OVERWRITE);
+        options.compression_level = levels[i];
+        rows expected = make_rows(2500, FACPOOL_STATUS_OK);
+        CHECK_OK(write_rows(&options, &expected, 2500, &err), err);
+        check_file(path, &expected);
+        rows_free(&expected);
+    }
+}
+
+static void a_block_of_one_row_is_small(void)
+{
+    const char *path = path_of("small.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
+    rows expected = make_rows(10, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &expected, 1, &err), err);
+    fp_source *source;
+    CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+    CHECK_INT(source->n_blocks, 10);
+    for (size_t i = 0; i < 10; i++)
+        CHECK(source->blocks[i].bytes <= 512);
+    fp_source_release(source);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+/* Codes that differ only behind their first 8 bytes, of the greatest length, and not ASCII. */
+static void codes_of_all_kinds_come_back_in_byte_order(void)
+{
+    static const char *const kinds[] = {
+        "a",      "abcdefgh", "abcdefghi", "abcdefgh0", "\xe8\x82\xa1",
+        "000001", "1",        "~",         "Z",         "abcdefg"};
+    enum { N_KINDS = sizeof kinds / sizeof *kinds };
+    rows expected = {0};
+    for (size_t i = 0; i < 400; i++) {
+        row *r = rows_add(&expected);
+        *r = row_of(i, 1, FACPOOL_STATUS_OK);
+        r->date = 20240101 + (int64_t)(i / N_KINDS) * 3 % 40;
+        snprintf(r->code, sizeof r->code, "%s", kinds[(i * 7) % N_KINDS]);
+        if (i % N_KINDS == 3) {
+            memset(r->code, 'x', FP_CODE_MAX_BYTES);
+            r->code[FP_CODE_MAX_BYTES] = '\0';
+        }
+    }
+    rows_sort(&expected);
+    const char *path = path_of("codes.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
+    CHECK_OK(write_rows(&options, &expected, 400, &err), err);
+    check_file(path, &expected);
+    fp_source *source;
+    CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+    CHECK_TEXT(source->blocks[0].code_min, "000001");
+    CHECK_TEXT(source->blocks[0].code_max, "\xe8\x82\xa1");
+    fp_source_release(source);
+    rows_free(&expected);
+}
+
+/* The same rows with ranked and with unranked codes give the same bytes. */
+static void codes_without_a_rank_give_the_same_dictionary(void)
+{
+    rows r = {0};
+    add_rows(&r, 0, 777, FACPOOL_STATUS_OK);
+    for (size_t i = 0; i < r.n; i++)
+        snprintf(r.at[i].code, sizeof r.at[i].code, "sh.%zu", i * 7919 % 1009);
+    rows_sort(&r);
+    fp_codes codes;
+    fp_codes_init(&codes, NULL);
+    fp_batch batch = {0};
+    CHECK_OK(batch_of(&batch, &codes, &r, 0, r.n, &err), err);
+    fp_schema schema;
+    CHECK_OK(fp_schema_init(&schema, ROW_FACTORS, row_names, NULL, &err), err);
+    fp_encoder *encoder = fp_format_binary.new_encoder(&schema, 1);
+    fp_encoded_block block;
+    CHECK_OK(fp_format_binary.encode(encoder, &batch, 0, r.n, &block, &err), err);
+    size_t n = block.size;
+    uint8_t *ranked = malloc(n);
+    memcpy(ranked, block.bytes, n);
+    uint32_t *rank = codes.rank;
+    codes.rank = NULL;
+    CHECK_OK(fp_format_binary.encode(encoder, &batch, 0, r.n, &block, &err), err);
+    codes.rank = rank;
+    CHECK_INT(block.size, n);
+    CHECK(memcmp(block.bytes, ranked, n) == 0);
+    free(ranked);
+    fp_format_binary.free_encoder(encoder);
+    fp_schema_free(&schema);
+    fp_batch_free(&batch);
+    fp_codes_free(&codes);
+    rows_free(&r);
+}
+
+static void wide_rows_go_into_smaller_blocks(void)
+{
+    CHECK_INT(fp_binary_most_rows(3), FP_BLOCK_ROWS);
+    CHECK_INT(fp_binary_most_rows(65535), FP_PAGE_ROWS);
+    for (size_t n = 1; n <= 65535; n += 97) {
+        size_t rows_at_once = fp_binary_most_rows(n);
+        CHECK(rows_at_once >= FP_PAGE_ROWS && rows_at_once % FP_PAGE_ROWS == 0);
+        CHECK(rows_at_once * (n + 3) * sizeof(double) < FP_BINARY_MOST_BLOCK_BYTES);
+    }
+}
+
+/* ------------------------------------------------------------------ modes */
+
+static void create_leaves_an_existing_file_alone(void)
+{
+    const char *path = path_of("exists.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &expected, 100, &err), err);
+    fp_sink *sink;
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_EXISTS);
+    CHECK(strstr(err.message, path) != NULL);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+static void an_empty_file_counts_as_absent(void)
+{
+    for (int mode = FACPOOL_MODE_CREATE; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
+        const char *path = path_of("empty.fpb");
+        save_file(path, (const uint8_t *)"", 0);
+        rows expected = make_rows(100, FACPOOL_STATUS_OK);
+        facpool_backup_options options = options_for(path, mode);
+        CHECK_OK(write_rows(&options, &expected, 100, &err), err);
+        check_file(path, &expected);
+        rows_free(&expected);
+    }
+    const char *path = path_of("empty.fpb");
+    save_file(path, (const uint8_t *)"", 0);
+    fp_source *source;
+    CHECK_INT(fp_source_open(&source, path, NULL, &err), FACPOOL_E_UNSUPPORTED);
+}
+
+static void resume_creates_then_continues(void)
+{
+    const char *path = path_of("resume.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
+    rows expected = {0};
+    for (size_t part = 0; part < 4; part++) {
+        add_rows(&expected, expected.n, 130, FACPOOL_STATUS_OK);
+        fp_sink *sink;
+        fp_sink_opening opening;
+        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_INT(opening.existed, part > 0);
+        CHECK_INT(opening.tail_bytes_cut, 0);
+        CHECK_OK(append_rows(sink, &expected, part * 130, 130, &err), err);
+        CHECK_INT(sink->rows_written, 130);
+        CHECK_OK(sink->type->close(sink, &err), err);
+    }
+    check_file(path, &expected);
+    const facpool_info *info;
+    CHECK_OK(fp_store_info(&info, path, &err), err);
+    CHECK_INT(info->blocks, 4);
+    CHECK_INT(info->closed, 1);
+    free((void *)(uintptr_t)info);
+    rows_free(&expected);
+}
+
+static void resuming_without_appending_writes_nothing(void)
+{
+    const char *path = path_of("idle.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
+    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &expected, 100, &err), err);
+    bytes before = load_file(path);
+    rows none = {0};
+    CHECK_OK(write_rows(&options, &none, 1, &err), err);
+    bytes after = load_file(path);
+    CHECK_INT(after.n, before.n);
+    CHECK(memcmp(after.at, before.at, before.n) == 0);
+    free(before.at);
+    free(after.at);
+    rows_free(&expected);
+}
+
+static void resume_refuses_other_factors_tag_or_format(void)
+{
+    const char *path = path_of("other.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
+    options.tag = "v1";
+    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &expected, 100, &err), err);
+    fp_sink *sink;
+    options.tag = "v2";
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_MISMATCH);
+    CHECK(strstr(err.message, "v1") && strstr(err.message, "v2"));
+    options.tag = NULL;
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_MISMATCH);
+    options.tag = "v1";
+    static const char *const other_names[] = {"price", "z", "volume"};
+    fp_schema other;
+    CHECK_OK(fp_schema_init(&other, 3, other_names, "v1", &err), err);
+    CHECK_INT(fp_sink_open(&sink, &options, &other, NULL, &err), FACPOOL_E_MISMATCH);
+    fp_schema_free(&other);
+    options.format = "json";
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    CHECK(strstr(err.message, "json") && strstr(err.message, "binary"));
+    options.format = "binary";
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_TEXT(sink->schema.tag, "v1");
+    CHECK_OK(sink->type->close(sink, &err), err);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+static void overwrite_replaces_whole_files_and_backups_only(void)
+{
+    const char *path = path_of("over.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_OVERWRITE);
+    rows first = make_rows(100, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &first, 100, &err), err);
+    fp_source *old;
+    CHECK_OK(fp_source_open(&old, path, NULL, &err), err);
+    rows second = {0};
+    add_rows(&second, 5000, 200, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &second, 100, &err), err);
+    check_file(path, &second);
+
+    fp_read_context context = {0};
+    CHECK_OK(fp_read_context_init(&context, &err), err);
+    rows found;
+    CHECK_OK(read_rows(old, &context, &found, &err), err);
+    rows_sort(&first);
+    CHECK(rows_are_same(&found, &first)); /* a snapshot of what was there */
+    rows_free(&found);
+    fp_read_context_free(&context);
+
+    fp_source *again; /* the older snapshot is of another file now */
+    CHECK_OK(fp_source_open(&again, path, old, &err), err);
+    CHECK_INT(again->n_blocks, 2);
+    fp_source_release(again);
+    fp_source_release(old);
+
+    static const char notes[] = "my notes, not a backup";
+    save_file(path, (const uint8_t *)notes, sizeof notes);
+    fp_sink *sink;
+    for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
+        options.mode = mode;
+        CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+        CHECK(strstr(err.message, "my notes") != NULL);
+    }
+    bytes left = load_file(path);
+    CHECK_INT(left.n, sizeof notes);
+    free(left.at);
+    rows_free(&first);
+    rows_free(&second);
+}
+
+static void a_second_writer_is_told_so(void)
+{
+    const char *path = path_of("busy.fpb");
+    facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
+    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    fp_sink *sink, *second;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
+        facpool_backup_options other = options_for(path, mode);
+        CHECK_INT(open_sink(&second, &other, NULL, &err), FACPOOL_E_BUSY);
+    }
+    facpool_verify_report report;
+    CHECK_INT(fp_store_repair(path, &report, &err), FACPOOL_E_BUSY);
+    CHECK_OK(append_rows(sink, &expected, 0, 100, &err), err);
+    fp_source *source; /* outlives the sink, and keeps no lock */
+    CHECK_OK(sink->type->source(sink, &source, &err), err);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    options.mode = FACPOOL_MODE_RESUME;
+    CHECK_OK(open_sink(&second, &options, NULL, &err), err);
+    CHECK_OK(second->type->close(second, &err), err);
+    fp_source_release(source);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+static void formats_that_are_not_there_are_named(void)
+{
+    fp_sink *sink;
+    facpool_backup_options options = options_for(path_of("x.fpb"), 0);
+    options.format = "memory_map";
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    options.format = "parquet";
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_INVALID);
+    options = options_for(path_of("x.jsonl"), 0);
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    options = options_for(path_of("x.arrow"), 0);
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    options = options_for(path_of("no-folder/x.fpb"), 0);
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_NOT_FOUND);
+    options = options_for(path_of("x.dat"), 0);
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    fp_source *source;
+    CHECK_INT(fp_source_open(&source, path_of("nothing.fpb"), NULL, &err), FACPOOL_E_NOT_FOUND);
+    CHECK_INT(fp_source_open(&source, test_folder, NULL, &err), FACPOOL_E_UNSUPPORTED);
+}
+
+static void header_with(const char *path, size_t at, uint32_t value)
+{
+    bytes file = load_file(path);
+    fp_store_u32(file.at + at, value);
+    size_t size = fp_load_u32(file.at + FP_FILE_HEADER_BYTES);
+    fp_store_u64(file.at + FP_FILE_CHECKSUM,
+                 fp_checksum(file.at + FP_FILE_VERSION, size - FP_FILE_VERSION));
+    save_file(path, file.at, file.n);
+    free(file.at);
+}
+
+static void newer_versions_are_refused_by_name(void)
+{
+    const char *path = path_of("newer.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows expected = make_rows(10, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &expected, 10, &err), err);
+    fp_source *source;
+    fp_sink *sink;
+    options.mode = FACPOOL_MODE_RESUME;
+    header_with(path, FP_FILE_VERSION, 2);
+    CHECK_INT(fp_source_open(&source, path, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    CHECK(strstr(err.message, "version 2") && strstr(err.message, "version 1"));
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    header_with(path, FP_FILE_VERSION, 1);
+    header_with(path, FP_FILE_INCOMPATIBLE, 4);
+    CHECK_INT(fp_source_open(&source, path, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    header_with(path, FP_FILE_INCOMPATIBLE, 0);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+/* ------------------------------------------------------------------ snapshots */
+
+static void a_snapshot_grows_only_by_being_taken_again(void)
+{
+    const char *path = path_of("live.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows expected = make_rows(300, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    fp_source *old;
+    CHECK_OK(fp_source_open(&old, path, NULL, &err), err);
+    CHECK_INT(old->n_blocks, 0);
+    for (size_t part = 0; part < 3; part++) {
+        CHECK_OK(append_rows(sink, &expected, part * 100, 100, &err), err);
+        CHECK_INT(old->n_blocks, part);
+        fp_source *newer, *own, *same;
+        CHECK_OK(fp_source_open(&newer, path, old, &err), err);
+        CHECK_INT(newer->n_blocks, part + 1);
+        CHECK_OK(sink->type->source(sink, &own, &err), err);
+        CHECK_INT(own->n_blocks, part + 1);
+        CHECK_INT(own->n_pages, newer->n_pages);
+        CHECK_OK(fp_source_open(&same, path, newer, &err), err);
+        CHECK(same == newer); /* nothing new: the same snapshot */
+        fp_source_release(same);
+        fp_source_release(own);
+        fp_source_release(old);
+        old = newer;
+    }
+    CHECK_OK(sink->type->close(sink, &err), err);
+    fp_source *closed;
+    CHECK_OK(fp_source_open(&closed, path, old, &err), err);
+    CHECK_INT(closed->n_blocks, 3);
+    CHECK_INT(closed->tail_bytes, 0);
+    fp_source_release(closed);
+    fp_source_release(old);
+    check_file(path, &expected);
+    rows_free(&expected);
+}
+
+static void info_says_what_is_there(void)
+{
+    const char *path = path_of("info.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    options.tag = "momentum, v3";
+    rows expected = {0};
+    add_rows(&expected, 0, 2100, FACPOOL_STATUS_OK);
+    add_rows(&expected, 2100, 50, FACPOOL_STATUS_FAILED);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 0, 2100, &err), err);
+    CHECK_OK(append_rows(sink, &expected, 2100, 50, &err), err);
+    const facpool_info *info;
+    CHECK_OK(facpool_backup_info(&info, path, &err), err);
+    CHECK_INT(info->closed, 0);
+    facpool_info_free(info);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(facpool_backup_info(&info, path, &err), err);
+    CHECK_TEXT(info->format, "binary");
+    CHECK_INT(info->version, 1);
+    CHECK_INT(info->closed, 1);
+    CHECK_INT(info->n_factors, 3);
+    CHECK_TEXT(info->factor_names[0], "price");
+    CHECK_TEXT(info->factor_names[2], "rank");
+    CHECK_TEXT(info->tag, "momentum, v3");
+    CHECK_INT(info->rows[FACPOOL_STATUS_OK], 2100);
+    CHECK_INT(info->rows[FACPOOL_STATUS_FAILED], 50);
+    CHECK_INT(info->blocks, 2);
+    CHECK_INT(info->pages, 4);
+    CHECK_INT(info->date_min, 20240101);
+    CHECK_INT(info->date_max, 20240101 + 2149 / 50);
+    CHECK_INT(info->file_bytes, info->valid_bytes);
+    CHECK(info->durable_bytes < info->file_bytes && info->durable_bytes > 0);
+    CHECK_INT(info->damaged_blocks, 0);
+    CHECK(info->created_us > 1600000000000000);
+    facpool_info_free(info);
+    facpool_info_free(NULL);
+    rows_free(&expected);
+}
+
+/* ------------------------------------------------------------------ durability and failures */
+
+static void groups_are_synced_by_tick(void)
+{
+    const char *path = path_of("group.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    int64_t next;
+    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
+    CHECK(next == INT64_MAX);
+    int before = syncs;
+    CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
+    CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
+    CHECK_INT(sink->rows_durable, 0);
+    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
+    CHECK_INT(syncs, before);
+    CHECK(next != INT64_MAX);
+    CHECK_OK(sink->type->tick(sink, next, &next, &err), err);
+    CHECK_INT(syncs, before + 1);
+    CHECK_INT(sink->rows_durable, 200);
+    CHECK(next == INT64_MAX);
+    CHECK_OK(append_rows(sink, &r, 200, 100, &err), err);
+    CHECK_INT(sink->rows_durable, 200);
+    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_INT(sink->rows_durable, 300);
+    before = syncs;
+    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_INT(syncs, before);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_INT(syncs, before + 1); /* of the index */
+    rows_free(&r);
+}
+
+static void batch_durability_syncs_every_block(void)
+{
+    const char *path = path_of("batch.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    options.durability = FACPOOL_DURABILITY_BATCH;
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    for (size_t part = 0; part < 3; part++) {
+        CHECK_OK(append_rows(sink, &r, part * 100, 100, &err), err);
+        CHECK_INT(sink->rows_durable, part * 100 + 100);
+    }
+    CHECK_OK(sink->type->close(sink, &err), err);
+    rows_free(&r);
+}
+
+static void no_durability_syncs_only_what_it_creates(void)
+{
+    const char *path = path_of("none.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    options.durability = FACPOOL_DURABILITY_NONE;
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    int before = syncs;
+    CHECK_OK(append_rows(sink, &r, 0, 300, &err), err);
+    int64_t next;
+    CHECK_OK(sink->type->tick(sink, INT64_MAX, &next, &err), err);
+    CHECK(next == INT64_MAX);
+    CHECK_INT(sink->rows_durable, 0);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_INT(syncs, before);
+    check_file(path, &r);
+    rows_free(&r);
+}
+
+static void a_failed_sync_is_final(void)
+{
+    const char *path = path_of("sync.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
+    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
+    syncs_fail = true;
+    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(err.os_errno, EIO);
+    syncs_fail = false;
+    int before = syncs;
+    int64_t next;
+    CHECK_INT(sink->rows_durable, 100);
+    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(sink->type->tick(sink, INT64_MAX, &next, &err), FACPOOL_E_IO);
+    CHECK_INT(append_rows(sink, &r, 200, 100, &err), FACPOOL_E_IO);
+    CHECK_INT(sink->rows_durable, 100);
+    CHECK_INT(sink->rows_written, 200);
+    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(syncs, before); /* never again, not even at close */
+    r.n = 200;
+    check_file(path, &r);
+    rows_free(&r);
+}
+
+/* As on a full disk: the file may not grow beyond a limit, which strikes within a block. */
+static void a_full_disk_leaves_the_last_good_block(void)
+{
+    const char *path = path_of("full.fpb");
+    facpool_backup_options options = options_for(path, 0);
+    rows r = make_rows(4000, FACPOOL_STATUS_OK);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(append_rows(sink, &r, 0, 1000, &err), err);
+    bytes one = load_file(path);
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    limit.rlim_cur = one.n + one.n / 2;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    int rc = append_rows(sink, &r, 1000, 1000, &err);
+    setrlimit(RLIMIT_FSIZE, &old);
+    CHECK_INT(rc, FACPOOL_E_IO);
+    CHECK_INT(err.os_errno, EFBIG);
+    CHECK_INT(append_rows(sink, &r, 1000, 1000, &err), FACPOOL_E_IO);
+    CHECK_INT(err.os_errno, EFBIG); /* the first error, again */
+    CHECK_INT(sink->rows_written, 1000);
+    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
+    bytes left = load_file(path);
+    CHECK_INT(left.n, one.n);
+    CHECK(memcmp(left.at, one.at, one.n) == 0);
+    options.mode = FACPOOL_MODE_RESUME;
+    fp_sink_opening opening;
+    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+    CHECK_INT(opening.tail_bytes_cut, 0);
+    CHECK_OK(append_rows(sink, &r, 1000, 3000, &err), err);
+    CHECK_OK(sink->type->close(sink, &err), err);
+    check_file(path, &r);
+    free(one.at);
+    free(left.at);
+    rows_free(&r);
+}
+
+static void no_temporary_file_is_left_behind(void)
+{
+    DIR *folder = opendir(test_folder);
+    CHECK(folder != NULL);
+    int temporary = 0;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        temporary += strstr(entry->d_name, ".tmp") != NULL;
+    closedir(folder);
+    CHECK_INT(temporary, 0);
+}
+
+int main(void)
+{
+    make_folder();
+    RUN(every_row_comes_back_bit_for_bit);
+    RUN(compression_levels_change_no_value);
+    RUN(a_block_of_one_row_is_small);
+    RUN(codes_of_all_kinds_come_back_in_byte_order);
+    RUN(codes_without_a_rank_give_the_same_dictionary);
+    RUN(wide_rows_go_into_smaller_blocks);
+    RUN(create_leaves_an_existing_file_alone);
+    RUN(an_empty_file_counts_as_absent);
+    RUN(resume_creates_then_continues);
+    RUN(resuming_without_appending_writes_nothing);
+    RUN(resume_refuses_other_factors_tag_or_format);
+    RUN(overwrite_replaces_whole_files_and_backups_only);
+    RUN(a_second_writer_is_told_so);
+    RUN(formats_that_are_not_there_are_named);
+    RUN(newer_versions_are_refused_by_name);
+    RUN(a_snapshot_grows_only_by_being_taken_again);
+    RUN(info_says_what_is_there);
+    RUN(groups_are_synced_by_tick);
+    RUN(batch_durability_syncs_every_block);
+    RUN(no_durability_syncs_only_what_it_creates);
+    RUN(a_failed_sync_is_final);
+    RUN(a_full_disk_leaves_the_last_good_block);
+    RUN(no_temporary_file_is_left_behind);
+    remove_folder();
+    return TEST_END();
+}
