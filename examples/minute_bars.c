@@ -89,7 +89,8 @@ static int read_options(struct options *options, char **arguments)
             if (read_count(&options->hold_after, name, *++arguments))
                 return -1;
         } else if (name[0] == '-' || options->folder) {
-            fprintf(stderr, "minute_bars: '%s' is not understood here\n\n%s", name, usage);
+            fprintf(stderr, "minute_bars: '%s' is not understood, or lacks its value\n\n%s", name,
+                    usage);
             return -1;
         } else {
             options->folder = name;
@@ -98,7 +99,7 @@ static int read_options(struct options *options, char **arguments)
     return 0;
 }
 
-/* ------------------------------------------------------------------ Ctrl-C */
+/* ------------------------------------------------------------------ signals */
 
 static facpool_cancel *cancel_token;
 
@@ -108,7 +109,7 @@ static void on_interrupt(int signal_number)
     facpool_cancel_set(cancel_token);
 }
 
-static int catch_interrupt(void)
+static int set_up_signals(void)
 {
     struct sigaction action;
     facpool_error err = FACPOOL_ERROR_INIT;
@@ -123,6 +124,9 @@ static int catch_interrupt(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* `minute_bars | head` must not leave the temporary folder behind */
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
     return 0;
 }
 
@@ -316,7 +320,9 @@ static int run_all(const struct options *options, struct minute_job *job, const 
     facpool_result *result = NULL;
     int problem;
 
-    printf("%s: %zu dates x %zu codes = %zu tasks\n", options->folder, job->n_dates, job->n_codes,
+    printf("%s: %zu bars, %zu without a trade, %zu lines left out\n", options->folder, job->n_bars,
+           job->n_idle, job->n_bad);
+    printf("%zu dates x %zu codes = %zu tasks\n", job->n_dates, job->n_codes,
            facpool_tasks_count(job->tasks));
     printf("\n1. %s\n", options->only_run ? "The run" : "An undisturbed run");
     fflush(stdout);
@@ -415,7 +421,7 @@ int main(int argc, char **argv)
 
     if (outcome)
         return outcome > 0 ? EXIT_SUCCESS : 2;
-    if (catch_interrupt())
+    if (set_up_signals())
         return EXIT_FAILURE;
     outcome =
         needs_temporary(&options) ? run_with_temporary(&options) : open_and_run(&options, NULL);

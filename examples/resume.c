@@ -91,11 +91,13 @@ int main(void)
 
     backup.tag = "price_ratio 2";
     code = run("4. a new version of the function does not mix with the old rows", &options, &err);
-    if (code != FACPOOL_E_MISMATCH)
-        goto fail;
+    if (code != FACPOOL_E_MISMATCH) {
+        fprintf(stderr, "resume: another tag was not refused\n");
+        return EXIT_FAILURE;
+    }
     printf("  refused with %s: %s\n", facpool_error_name(code), err.message);
     return EXIT_SUCCESS;
 fail:
-    fprintf(stderr, "resume: %s\n", err.code ? err.message : "another tag was not refused");
+    fprintf(stderr, "resume: %s\n", err.message);
     return EXIT_FAILURE;
 }

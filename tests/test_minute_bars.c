@@ -291,7 +291,8 @@ static void files_that_can_not_be_used_say_why(void)
 
     check_refused("", BARS_NO_COLUMN, "is empty");
     check_refused("date,open,high,low,volume\n", BARS_NO_COLUMN, "no column 'close'");
-    check_refused("time,high,low,close,volume\n", BARS_NO_COLUMN, "timestamp, datetime or date");
+    check_refused("time,high,low,close,volume\n", BARS_NO_COLUMN,
+                  "no column 'timestamp', 'datetime' or 'date'");
     CHECK_INT(bars_read(&file, "no/such/file.csv", message, sizeof message), BARS_NO_FILE);
     CHECK(strstr(message, "no/such/file.csv") != NULL);
 }

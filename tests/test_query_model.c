@@ -313,7 +313,18 @@ static void ask(question *q)
     q->filter.order = (int32_t)below(3);
     if (one_in(3))
         q->filter.columns = one_in(4) ? FACPOOL_COLUMN_NONE : (uint32_t)below(16);
-    q->filter.require_zero_copy = one_in(8);
+    if (one_in(6)) { /* mostly what can be had */
+        q->filter.require_zero_copy = 1;
+        if (one_in(10))
+            return;
+        q->filter.columns = FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_TIMESTAMP | FACPOOL_COLUMN_STATUS;
+        q->filter.codes = NULL;
+        q->filter.n_codes = 0;
+        q->filter.dates = NULL;
+        q->filter.n_dates = 0;
+        q->filter.statuses = 0;
+        q->filter.order = FACPOOL_ORDER_FILE;
+    }
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -567,6 +578,8 @@ static void damage_costs_the_rows_it_touches_and_no_others(void)
             question q;
             ask(&q);
             q.filter.statuses = 0;
+            q.filter.columns = 0; /* keys must tell rows apart to see which are missing */
+            q.filter.require_zero_copy = 0;
             reports += put_question(&q) ? n_reports : 0;
         }
         free_world();

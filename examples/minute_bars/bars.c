@@ -92,14 +92,14 @@ static int read_file(char **text, size_t *bytes, const char *path, char *message
 
 /* ------------------------------------------------------------------ the header */
 
-/* The first column that is needed and missing, or NULL. */
+/* The first column that is needed and missing, or NULL; to be put between quotes. */
 static const char *missing_column(const struct header *header)
 {
     static const enum column needed[] = {COLUMN_HIGH, COLUMN_LOW, COLUMN_CLOSE, COLUMN_VOLUME};
 
     if (!has(header, COLUMN_TIMESTAMP) && !has(header, COLUMN_DATETIME) &&
         !has(header, COLUMN_DATE))
-        return "timestamp, datetime or date";
+        return "timestamp', 'datetime' or 'date";
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         if (!has(header, needed[i]))
             return column_names[needed[i]];

@@ -116,7 +116,8 @@ static void report_bad_lines(FILE *complaints, const char *path, const struct ba
 
 /* The dates of one file. A file that can't be used has none; its tasks fail in the run, where the
  * failure is kept with the rows. */
-static int add_dates_of_file(struct date_list *list, const char *path, FILE *complaints)
+static int add_dates_of_file(struct minute_job *job, struct date_list *list, const char *path,
+                             FILE *complaints)
 {
     struct bar_file file;
     char message[512];
@@ -133,6 +134,9 @@ static int add_dates_of_file(struct date_list *list, const char *path, FILE *com
         if (i == 0 || file.bars[i].date != file.bars[i - 1].date)
             problem = add_date(list, file.bars[i].date);
     }
+    job->n_bars += file.n_bars;
+    job->n_idle += file.n_idle;
+    job->n_bad += file.n_bad;
     bars_free(&file);
     return problem;
 }
@@ -145,7 +149,7 @@ static int find_dates(struct minute_job *job, FILE *complaints)
     for (size_t i = 0; i < job->n_codes && !problem; i++) {
         char *path = folder_path(job->folder, job->codes[i], ".csv");
 
-        problem = path ? add_dates_of_file(&list, path, complaints) : -1;
+        problem = path ? add_dates_of_file(job, &list, path, complaints) : -1;
         free(path);
     }
     if (problem) {

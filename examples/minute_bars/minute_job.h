@@ -14,6 +14,9 @@ struct minute_job {
     size_t n_codes;
     int64_t *dates; /* on which at least one instrument traded, ascending */
     size_t n_dates;
+    size_t n_bars;              /* usable ones in all files, */
+    size_t n_idle;              /* zero-filled or without a volume, */
+    size_t n_bad;               /* and lines that can't be read */
     facpool_tasks *tasks;       /* dates x codes */
     atomic_size_t groups_begun; /* files taken up by the current run */
     size_t hold_after;          /* this many files, then wait for the end of stdin; 0: never */

@@ -147,7 +147,7 @@ static int ask_code_over_dates(facpool_reader *reader, const struct minute_job *
 static int ask_date_over_codes(facpool_reader *reader, const struct minute_job *job,
                                facpool_error *err)
 {
-    static const char *const factors[] = {"realised_vol", "last30_share"};
+    static const char *const factors[] = {"vwap_to_close", "last30_share"};
     facpool_filter filter = FACPOOL_FILTER_INIT;
     const char *codes[6];
     size_t n = job->n_codes < 6 ? job->n_codes : 6;

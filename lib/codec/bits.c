@@ -40,6 +40,24 @@ static inline void pack_one(struct packer *packer, uint64_t value, unsigned widt
     packer->fill = fill & 7u;
 }
 
+/* Each value waits for the one before it, so narrow ones are joined into fours or twos first;
+ * returns how many were packed. */
+static size_t pack_joined(struct packer *packer, const uint64_t *values, size_t n, unsigned width)
+{
+    size_t i = 0;
+    if (width <= 14) {
+        for (; i + 4 <= n; i += 4) {
+            uint64_t low = values[i] | values[i + 1] << width;
+            uint64_t high = values[i + 2] | values[i + 3] << width;
+            pack_one(packer, low | high << 2 * width, 4 * width);
+        }
+    } else if (width <= 28) {
+        for (; i + 2 <= n; i += 2)
+            pack_one(packer, values[i] | values[i + 1] << width, 2 * width);
+    }
+    return i;
+}
+
 void fp_bits_pack(uint8_t *out, const uint64_t *values, size_t n, unsigned width)
 {
     if (width == 0)
@@ -50,7 +68,7 @@ void fp_bits_pack(uint8_t *out, const uint64_t *values, size_t n, unsigned width
     }
     struct packer packer = {.at = out};
     if (width <= 56) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = pack_joined(&packer, values, n, width); i < n; i++)
             pack_one(&packer, values[i], width);
         return;
     }

@@ -3,9 +3,11 @@
  * before anything is tried, so that choosing costs little beside encoding. */
 #include "codec/internal.h"
 
+/* Cheap encodings are measured on four stretches all over the column. What zstd saves depends on
+ * how much it sees, so that is measured on one piece of a page's usual length. */
 #define STRETCHES     4
-#define STRETCH_WORDS 512
-#define WHOLE_WORDS   2048 /* columns up to this are looked at whole */
+#define STRETCH_WORDS 256
+#define PAGE_WORDS    (STRETCHES * STRETCH_WORDS)
 #define DIGIT_SAMPLES 32
 #define REPEAT_SLOTS  2048
 
@@ -23,8 +25,10 @@ struct choice {
     struct stretch stretches[STRETCHES];
     size_t count;    /* stretches that are not constant: those are stored as such anyway */
     size_t words;    /* in these */
+    struct stretch page;
     fp_encoding best;
     size_t best_size;
+    size_t best_first; /* of the first stretch */
     int level;
     facpool_error *err;
 };
@@ -33,55 +37,62 @@ struct choice {
 struct repeats {
     size_t single; /* words that occurred before */
     size_t runs;   /* of words that occurred before, in the same order */
-    size_t most;   /* occurrences of the most common one */
+    size_t most;   /* how many of these are one and the same word */
     uint64_t common;
 };
 
 static void take_stretches(struct choice *choice, const uint64_t *words, size_t n)
 {
     size_t length = STRETCH_WORDS, count = STRETCHES;
-    if (n <= WHOLE_WORDS) {
+    if (n <= PAGE_WORDS) {
         count = (n + STRETCH_WORDS - 1) / STRETCH_WORDS;
         length = (n + count - 1) / count;
     }
+    choice->page = (struct stretch){words, n < PAGE_WORDS ? n : PAGE_WORDS};
     for (size_t i = 0; i < count; i++) {
         size_t start = count > 1 ? (n - length) * i / (count - 1) : 0;
         if (fp_words_all_equal(words + start, length))
             continue;
         choice->stretches[choice->count++] = (struct stretch){words + start, length};
         choice->words += length;
+        /* From the middle rather than the first rows, which may well be special. */
+        if (choice->count <= 2 && start + choice->page.n <= n)
+            choice->page.words = words + start;
     }
 }
 
-/* Size of the samples in an encoding, by encoding them. */
-static int measure(struct choice *choice, const fp_encoding *encoding, size_t *size)
+/* Size of a stretch in an encoding, by encoding it. */
+static int measure(struct choice *choice, const fp_encoding *encoding, struct stretch stretch,
+                   size_t *size)
 {
-    *size = 0;
-    for (size_t i = 0; i < choice->count; i++) {
-        struct stretch stretch = choice->stretches[i];
-        size_t bytes = 0;
-        uint8_t id;
-        int code = fp_page_encode(choice->codec, encoding, stretch.words, stretch.n,
-                                  choice->codec->trial.data, 8 * stretch.n - 1, &bytes, &id,
-                                  choice->err);
-        if (code)
-            return code;
-        *size += bytes ? bytes : 8 * stretch.n;
-    }
-    return 0;
+    uint8_t id;
+    int code = fp_page_encode(choice->codec, encoding, stretch.words, stretch.n,
+                              choice->codec->trial.data, 8 * stretch.n - 1, size, &id, choice->err);
+    if (!code && *size == 0)
+        *size = 8 * stretch.n;
+    return code;
 }
 
-/* Takes the encoding if it is smaller by more than `gain` per cent than the best so far. */
+/* Takes the encoding if it is smaller by more than `gain` per cent than the best so far. One that
+ * is far larger on the first stretch is not tried on the others. */
 static int consider(struct choice *choice, fp_encoding encoding, unsigned gain)
 {
-    size_t size;
+    size_t first = 0, size = 0;
     encoding.level = (int8_t)choice->level;
-    int code = measure(choice, &encoding, &size);
-    if (code)
-        return code;
+    for (size_t i = 0; i < choice->count; i++) {
+        size_t here = 0;
+        int code = measure(choice, &encoding, choice->stretches[i], &here);
+        if (code)
+            return code;
+        if (i == 0 && here > choice->best_first + choice->best_first / 4)
+            return 0;
+        first = i == 0 ? here : first;
+        size += here;
+    }
     if (size * 100 < choice->best_size * (100 - gain)) {
         choice->best = encoding;
         choice->best_size = size;
+        choice->best_first = first;
     }
     return 0;
 }
@@ -192,13 +203,8 @@ static void scan_repeats(struct repeats *repeats, const uint64_t *words, size_t 
 static int consider_sparse(struct choice *choice, uint8_t low_bits)
 {
     struct repeats repeats = {0};
-    for (size_t i = 0; i < choice->count; i++) {
-        struct repeats here = {0};
-        scan_repeats(&here, choice->stretches[i].words, choice->stretches[i].n);
-        if (here.most > repeats.most)
-            repeats = here;
-    }
-    if (repeats.most * 32 < choice->stretches[0].n)
+    scan_repeats(&repeats, choice->page.words, choice->page.n);
+    if (repeats.most * 32 < choice->page.n)
         return 0;
     fp_encoding encoding = {.low_bits = low_bits, .common = repeats.common};
     encoding.id = FP_LAYOUT_SPLIT | FP_TRANSFORM_SPARSE << 4;
@@ -220,49 +226,58 @@ static int consider_doubles(struct choice *choice)
     return code ? code : consider_sparse(choice, encoding.low_bits);
 }
 
-/* What zstd has to work on in a stretch: the words, or the integers they are decimals of. */
-static const uint64_t *layout_words(struct choice *choice, struct stretch stretch)
+/* What zstd has to work on: the page's words, or the integers they are decimals of. */
+static const uint64_t *layout_words(struct choice *choice)
 {
     if (choice->best.id >> 4 != FP_TRANSFORM_DECIMAL)
-        return stretch.words;
-    fp_decimal_to_integers(choice->codec, choice->best.exponent, stretch.words, stretch.n);
+        return choice->page.words;
+    fp_decimal_to_integers(choice->codec, choice->best.exponent, choice->page.words,
+                           choice->page.n);
     return choice->codec->integers;
 }
 
-/* Sizes that zstd and planes hardly come below. A repeated word costs zstd some 2 bytes, or next
- * to nothing within a run; others at least nine tenths of what they take now. */
-static void least_sizes(struct choice *choice, size_t *zstd, size_t *planes)
+/* A size that zstd hardly comes below for a page that takes `now` bytes. A repeated word costs it
+ * some 2 bytes, or next to nothing within a run; others at least nine tenths of what a word takes
+ * now, where a common word taken out counts for nothing. */
+static size_t zstd_least(const struct choice *choice, const uint64_t *words, size_t now)
 {
-    *zstd = 0;
-    *planes = 0;
-    for (size_t i = 0; i < choice->count; i++) {
-        struct stretch stretch = choice->stretches[i];
-        struct repeats repeats = {0};
-        const uint64_t *words = layout_words(choice, stretch);
-        scan_repeats(&repeats, words, stretch.n);
-        size_t fresh = stretch.n - repeats.single - repeats.runs;
-        *zstd += fresh * choice->best_size * 9 / (choice->words * 10) + 2 * repeats.single;
-        *planes += fp_planes_least(choice->codec, words, stretch.n);
-    }
+    struct repeats repeats = {0};
+    size_t n = choice->page.n;
+    scan_repeats(&repeats, words, n);
+    bool is_sparse = choice->best.id >> 4 == FP_TRANSFORM_SPARSE;
+    size_t paid = is_sparse ? n - repeats.most : n, fresh = n - repeats.single - repeats.runs;
+    return now * fresh / paid * 9 / 10 + 2 * repeats.single;
+}
+
+/* Takes an encoding with zstd if it beats what is best without it, on one whole page. */
+static int consider_compressed(struct choice *choice, unsigned layout, unsigned transform)
+{
+    size_t now, compressed;
+    fp_encoding encoding = {.exponent = choice->best.exponent, .level = (int8_t)choice->level};
+    encoding.id = (uint8_t)(layout | transform << 4);
+    int code = measure(choice, &choice->best, choice->page, &now);
+    if (!code)
+        code = measure(choice, &encoding, choice->page, &compressed);
+    if (!code && compressed * 100 < now * (100 - ZSTD_GAIN))
+        choice->best = encoding;
+    return code;
 }
 
 static int consider_zstd(struct choice *choice)
 {
-    size_t zstd, planes, worth = choice->best_size * (100 - ZSTD_GAIN) / 100;
     unsigned transform = choice->best.id >> 4;
-    if (transform == FP_TRANSFORM_SPARSE)
+    const uint64_t *words = layout_words(choice);
+    size_t now = choice->best_size * choice->page.n / choice->words;
+    size_t worth = now * (100 - ZSTD_GAIN) / 100;
+    bool try_zstd = zstd_least(choice, words, now) < worth;
+    bool try_planes = fp_planes_least(choice->codec, words, choice->page.n) < worth;
+    if (transform != FP_TRANSFORM_DECIMAL)
         transform = FP_TRANSFORM_NONE;
-    fp_encoding encoding = {.exponent = choice->best.exponent};
-    least_sizes(choice, &zstd, &planes);
     int code = 0;
-    if (zstd < worth) {
-        encoding.id = (uint8_t)(FP_LAYOUT_ZSTD | transform << 4);
-        code = consider(choice, encoding, ZSTD_GAIN);
-    }
-    if (!code && planes < worth) {
-        encoding.id = (uint8_t)(FP_LAYOUT_PLANES | transform << 4);
-        code = consider(choice, encoding, ZSTD_GAIN);
-    }
+    if (try_zstd)
+        code = consider_compressed(choice, FP_LAYOUT_ZSTD, transform);
+    if (!code && try_planes)
+        code = consider_compressed(choice, FP_LAYOUT_PLANES, transform);
     return code;
 }
 
@@ -287,13 +302,14 @@ int fp_words_choose(fp_codec *codec, const uint64_t *words, size_t n, bool is_do
         *out = choice.best;
         return 0;
     }
-    int code = fp_codec_ensure(codec, STRETCH_WORDS, err);
+    int code = fp_codec_ensure(codec, PAGE_WORDS, err);
     if (code)
         return code;
     codec->trial.size = 0;
-    if (!fp_buffer_reserve(&codec->trial, 8 * STRETCH_WORDS + FP_BITS_SLACK))
-        return fp_fail_nomem(err, 8 * STRETCH_WORDS);
+    if (!fp_buffer_reserve(&codec->trial, 8 * PAGE_WORDS + FP_BITS_SLACK))
+        return fp_fail_nomem(err, 8 * PAGE_WORDS);
     choice.best_size = 8 * choice.words;
+    choice.best_first = 8 * choice.stretches[0].n;
     code = is_double ? consider_doubles(&choice)
                      : consider_integers(&choice, FP_TRANSFORM_NONE, 0);
     if (!code && level >= 0)

@@ -19,11 +19,20 @@
 
 #define STEP_FLAG 0x80u
 
-/* How the words lie around a pivot: per bit length of the distance, downwards and upwards. */
+/* Distances from a pivot at which a range may end, and how many words that takes in. The first
+ * takes in none. */
+struct cuts {
+    size_t count;
+    uint64_t distance[65];
+    size_t within[65];
+};
+
+/* How the words lie around a pivot: a cut for each bit length of distance that occurs, the last
+ * at the farthest word. */
 struct spread {
     uint64_t pivot;
     uint64_t down, up; /* the largest distance either way */
-    uint32_t counts[2][64];
+    struct cuts below, above;
 };
 
 /* A range of words worth packing; `all`: no word lies outside. */
@@ -51,29 +60,42 @@ static uint64_t typical_word(const uint64_t *words, size_t n)
     return median_of_three(medians[0], medians[1], medians[2]);
 }
 
+static void add_cut(struct cuts *cuts, uint64_t distance, size_t words, uint64_t farthest)
+{
+    size_t last = cuts->count++;
+    cuts->distance[last + 1] = distance < farthest ? distance : farthest;
+    cuts->within[last + 1] = cuts->within[last] + words;
+}
+
 /* Neighbours count in different rows: a run of alike words would wait on one counter. */
+#define COUNTER_ROWS 4
+
 static void measure_spread(struct spread *spread, const uint64_t *words, size_t n)
 {
-    uint32_t counts[2][128] = {{0}};
+    uint32_t counts[COUNTER_ROWS][128] = {{0}};
     uint64_t pivot = typical_word(words, n), down = 0, up = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t distance = words[i] - pivot;
         uint64_t below = 0 - (distance >> 63);
         uint64_t magnitude = distance ^ below; /* distance, or -distance - 1 */
         unsigned length = 63u - (unsigned)__builtin_clzll(magnitude << 1 | 1);
-        counts[i & 1][length | (unsigned)(below & 64)]++;
+        counts[i % COUNTER_ROWS][length | (unsigned)(below & 64)]++;
         uint64_t lower = magnitude & below, upper = magnitude & ~below;
         down = lower > down ? lower : down;
         up = upper > up ? upper : up;
     }
-    spread->pivot = pivot;
-    spread->up = up;
-    spread->down = 0;
+    uint32_t sums[128] = {0}, any_below = 0;
+    for (size_t row = 0; row < COUNTER_ROWS; row++)
+        for (size_t i = 0; i < 128; i++)
+            sums[i] += counts[row][i];
+    for (size_t i = 64; i < 128; i++)
+        any_below |= sums[i];
+    *spread = (struct spread){.pivot = pivot, .down = any_below ? down + 1 : 0, .up = up};
     for (unsigned length = 0; length < 64; length++) {
-        spread->counts[1][length] = counts[0][length] + counts[1][length];
-        spread->counts[0][length] = counts[0][64 + length] + counts[1][64 + length];
-        if (spread->counts[0][length] != 0)
-            spread->down = down + 1;
+        if (sums[64 + length] != 0)
+            add_cut(&spread->below, (uint64_t)1 << length, sums[64 + length], spread->down);
+        if (sums[length] != 0)
+            add_cut(&spread->above, fp_low_mask(length), sums[length], spread->up);
     }
 }
 
@@ -84,27 +106,19 @@ static size_t packing_cost(size_t n, size_t outside, unsigned width, unsigned ou
     return n * width + positions + 8 * outlier_bytes * outside;
 }
 
-/* The range that costs least, over all cuts at a power of two below and above the pivot. */
+/* The range that costs least, over all cuts below and above the pivot. */
 static struct range best_range(const struct spread *spread, size_t n)
 {
     unsigned outlier_bytes = (fp_bit_length(spread->down + spread->up) + 8) / 8;
     uint64_t best_down = spread->down, best_up = spread->up;
-    size_t best = n * fp_bit_length(spread->down + spread->up), kept_below = 0;
+    size_t best = n * fp_bit_length(spread->down + spread->up);
     outlier_bytes = outlier_bytes > 8 ? 8 : outlier_bytes;
-    for (int low = -1; low < 64; low++) {
-        if (low >= 0 && spread->counts[0][low] == 0)
-            continue;
-        kept_below += low >= 0 ? spread->counts[0][low] : 0;
-        uint64_t down = low < 0 ? 0 : (uint64_t)1 << low;
-        down = down < spread->down ? down : spread->down;
-        size_t kept = kept_below;
-        for (int high = 0; high < 64; high++) {
-            if (spread->counts[1][high] == 0)
-                continue;
-            kept += spread->counts[1][high];
-            uint64_t up = fp_low_mask((unsigned)high);
-            up = up < spread->up ? up : spread->up;
-            size_t cost = packing_cost(n, n - kept, fp_bit_length(down + up), outlier_bytes);
+    for (size_t low = 0; low <= spread->below.count; low++) {
+        uint64_t down = spread->below.distance[low];
+        for (size_t high = 1; high <= spread->above.count; high++) {
+            uint64_t up = spread->above.distance[high];
+            size_t within = spread->below.within[low] + spread->above.within[high];
+            size_t cost = packing_cost(n, n - within, fp_bit_length(down + up), outlier_bytes);
             if (cost < best) {
                 best = cost;
                 best_down = down;

@@ -70,50 +70,64 @@ static void join_planes(uint64_t *words, const uint8_t *const planes[PLANES], si
     }
 }
 
-/* How often two bytes drawn at random are the same one, times n * n. It is n * n / 256 + n for
- * random bytes, n * n for a constant. */
-static uint64_t count_collisions(const uint8_t *plane, size_t n)
+/* counts[b]: how often byte b occurs. */
+static void count_bytes(uint32_t counts[256], const uint8_t *plane, size_t n)
 {
-    uint32_t counts[4][256] = {{0}};
-    uint64_t collisions = 0;
+    uint32_t rows[4][256] = {{0}};
     for (size_t i = 0; i < n; i++)
-        counts[i & 3][plane[i]]++;
-    for (size_t byte = 0; byte < 256; byte++) {
-        uint64_t count = (uint64_t)counts[0][byte] + counts[1][byte] + counts[2][byte] +
-                         counts[3][byte];
-        collisions += count * count;
-    }
-    return collisions;
+        rows[i & 3][plane[i]]++;
+    for (size_t byte = 0; byte < 256; byte++)
+        counts[byte] = rows[0][byte] + rows[1][byte] + rows[2][byte] + rows[3][byte];
 }
 
-/* Whether an entropy coder might save the 3 % that pay. Collisions give the entropy of second
- * order, which Shannon's never falls below: nothing worth while is missed. What random bytes give
- * on their own, n, is taken off first. 1.15 is 2 ^ (8 * 2.5 %). */
-static bool is_worth_compressing(uint64_t collisions, size_t n)
+/* Whether an entropy coder might save the 3 % that pay. The chance that two bytes of the plane are
+ * the same gives the entropy of second order, which Shannon's never falls below: nothing worth
+ * while is missed, and no logarithm is needed. 1.15 is 2 ^ (8 * 2.5 %). */
+static bool is_worth_compressing(const uint32_t counts[256], size_t n)
 {
-    uint64_t excess = collisions - n;
-    return excess * 256 > (uint64_t)n * n + (uint64_t)n * n * 15 / 100;
+    uint64_t squares = 0;
+    for (size_t byte = 0; byte < 256; byte++)
+        squares += (uint64_t)counts[byte] * counts[byte];
+    /* n of the pairs are a byte with itself. */
+    return (squares - n) * 256 > (uint64_t)n * n + (uint64_t)n * n * 15 / 100;
 }
 
-/* log2 of n * n / collisions, in 1/16 bits and rounded down. */
-static uint64_t entropy_sixteenths(uint64_t collisions, size_t n)
+/* count * log2(count) in 1/256 bits, by a chord between powers of two. */
+static uint64_t weighted_logarithm(uint64_t count)
 {
-    uint64_t ratio = 256 * (uint64_t)n * (uint64_t)n / collisions; /* 2^8 to 2^24 */
-    unsigned whole = fp_bit_length(ratio) - 1;
-    uint64_t fraction = (ratio << 4 >> whole) - 16; /* a chord: below the logarithm */
-    return 16 * (uint64_t)(whole - 8) + fraction;
+    unsigned whole = fp_bit_length(count) - 1;
+    return count * (256 * (uint64_t)whole + ((count << 8 >> whole) - 256));
 }
+
+/* Bytes an entropy coder would make of the plane. */
+static size_t entropy_bytes(const uint32_t counts[256], size_t n)
+{
+    uint64_t spent = 0, all = weighted_logarithm(n);
+    for (size_t byte = 0; byte < 256; byte++)
+        if (counts[byte] > 1)
+            spent += weighted_logarithm(counts[byte]);
+    return (size_t)((all > spent ? all - spent : 0) / (8 * 256));
+}
+
+/* What a zstd frame takes beyond the entropy of its content: headers and a code table. */
+#define FRAME_BYTES 24
 
 size_t fp_planes_least(fp_codec *codec, const uint64_t *words, size_t n)
 {
+    size_t bytes = PLANES;
     split_planes(codec->planes, words, n);
-    uint64_t bits = 0;
     for (size_t p = 0; p < PLANES; p++) {
-        uint64_t collisions = count_collisions(codec->planes + p * n, n);
-        uint64_t entropy = entropy_sixteenths(collisions, n);
-        bits += is_worth_compressing(collisions, n) ? entropy : 128;
+        uint32_t counts[256];
+        const uint8_t *plane = codec->planes + p * n;
+        count_bytes(counts, plane, n);
+        if (counts[plane[0]] == n)
+            bytes += 1;
+        else if (is_worth_compressing(counts, n))
+            bytes += entropy_bytes(counts, n) + FRAME_BYTES;
+        else
+            bytes += n;
     }
-    return (size_t)(bits * n / 128);
+    return bytes;
 }
 
 static bool is_constant(const uint8_t *plane, size_t n)
@@ -132,7 +146,9 @@ static int encode_plane(fp_codec *codec, int level, const uint8_t *plane, size_t
         return 0;
     }
     size_t compressed = 0;
-    if (level >= 0 && n >= 32 && is_worth_compressing(count_collisions(plane, n), n)) {
+    uint32_t counts[256];
+    count_bytes(counts, plane, n);
+    if (level >= 0 && n >= 32 && is_worth_compressing(counts, n)) {
         size_t limit = n - n / 32;
         limit = limit > UINT16_MAX ? UINT16_MAX : limit;
         int code = fp_compress(codec, level, plane, n, out, limit, &compressed, err);

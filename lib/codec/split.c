@@ -23,11 +23,15 @@
 #define MAX_CODE_BITS 8
 #define HEADER_SIZE   4
 
+/* Of a page this long or longer every third word is counted: enough to know what is frequent. An
+ * odd distance, since columns like to repeat after 2, 4 or 5. */
+#define SAMPLED_WORDS 256
+#define SAMPLE_STEP   3
+
 struct split {
     unsigned low_bits, dropped, code_bits;
     size_t entries;
-    size_t exceptions; /* how many */
-    size_t distinct;   /* left halves seen, in codec->work: count << 16 | left half */
+    size_t distinct; /* left halves counted, in codec->work: count << 16 | left half */
 };
 
 static size_t left_half(uint64_t word, unsigned low_bits)
@@ -51,18 +55,18 @@ static void sort_descending(uint64_t *keys, size_t n)
     }
 }
 
-/* Counts the left halves and sorts them, the most frequent first. Leaves left_codes zero. */
-static void count_left_halves(fp_codec *codec, struct split *split, const uint64_t *words,
-                              size_t n)
+/* Counts the left halves of a sample and sorts them, the most frequent first. Leaves left_codes
+ * zero. Returns the words counted. */
+static size_t count_left_halves(fp_codec *codec, struct split *split, const uint64_t *words,
+                                size_t n)
 {
     uint32_t *counts = codec->left_codes;
-    uint64_t *keys = codec->work, right = 0;
-    size_t distinct = 0;
-    for (size_t i = 0; i < n; i++) {
+    uint64_t *keys = codec->work;
+    size_t distinct = 0, step = n < SAMPLED_WORDS ? 1 : SAMPLE_STEP;
+    for (size_t i = 0; i < n; i += step) {
         size_t left = left_half(words[i], split->low_bits);
         keys[distinct] = left;
         distinct += counts[left]++ == 0;
-        right |= words[i];
     }
     for (size_t i = 0; i < distinct; i++) {
         size_t left = (size_t)keys[i];
@@ -71,13 +75,21 @@ static void count_left_halves(fp_codec *codec, struct split *split, const uint64
     }
     sort_descending(keys, distinct);
     split->distinct = distinct;
-    right &= fp_low_mask(split->low_bits);
-    split->dropped = right ? (unsigned)__builtin_ctzll(right) : split->low_bits;
+    return (n + step - 1) / step;
 }
 
-/* Picks the dictionary's size; returns the page's size in bytes, nearly exact: exceptions are
- * taken as 4 bytes each. */
-static size_t choose_dictionary(struct split *split, const uint64_t *keys, size_t n)
+static unsigned common_zero_bits(const uint64_t *words, size_t n, unsigned low_bits)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= words[i];
+    any &= fp_low_mask(low_bits);
+    return any ? (unsigned)__builtin_ctzll(any) : low_bits;
+}
+
+/* Picks the dictionary for n words of which `counted` were; returns the page's size in bytes, an
+ * estimate: exceptions are taken as 4 bytes each. */
+static size_t choose_dictionary(struct split *split, const uint64_t *keys, size_t counted, size_t n)
 {
     size_t best = SIZE_MAX, covered = 0, taken = 0;
     for (unsigned bits = 0; bits <= MAX_CODE_BITS; bits++) {
@@ -86,17 +98,24 @@ static size_t choose_dictionary(struct split *split, const uint64_t *keys, size_
         for (; taken < entries; taken++)
             covered += (size_t)(keys[taken] >> 16);
         unsigned width = bits + split->low_bits - split->dropped;
-        size_t size = HEADER_SIZE + 2 * entries + 3 + 4 * (n - covered) + fp_bits_size(n, width);
+        size_t exceptions = (counted - covered) * n / counted;
+        size_t size = HEADER_SIZE + 2 * entries + 3 + 4 * exceptions + fp_bits_size(n, width);
         if (size < best && width <= 64) {
             best = size;
             split->code_bits = bits;
             split->entries = entries;
-            split->exceptions = n - covered;
         }
         if (entries == split->distinct)
             break;
     }
     return best;
+}
+
+static size_t plan_split(fp_codec *codec, struct split *split, const uint64_t *words, size_t n)
+{
+    split->dropped = common_zero_bits(words, n, split->low_bits);
+    size_t counted = count_left_halves(codec, split, words, n);
+    return choose_dictionary(split, codec->work, counted, n);
 }
 
 static int make_left_codes(fp_codec *codec, facpool_error *err)
@@ -114,8 +133,7 @@ int fp_split_measure(fp_codec *codec, unsigned low_bits, const uint64_t *words, 
     if (code)
         return code;
     struct split split = {.low_bits = low_bits};
-    count_left_halves(codec, &split, words, n);
-    *size = choose_dictionary(&split, codec->work, n);
+    *size = plan_split(codec, &split, words, n);
     return 0;
 }
 
@@ -164,14 +182,13 @@ int fp_split_encode(fp_codec *codec, unsigned low_bits, const uint64_t *words, s
         return code;
     *size = 0;
     struct split split = {.low_bits = low_bits};
-    count_left_halves(codec, &split, words, n);
-    if (choose_dictionary(&split, codec->work, n) > limit || split.exceptions > UINT16_MAX)
+    if (plan_split(codec, &split, words, n) > limit)
         return 0;
     take_codes(codec, &split, words, n);
     unsigned width = split.code_bits + low_bits - split.dropped;
     size_t exact = HEADER_SIZE + 2 * split.entries + fp_exceptions_size(&codec->inner, n) +
                    fp_bits_size(n, width);
-    if (exact > limit)
+    if (exact > limit || codec->inner.count > UINT16_MAX)
         return 0;
     write_split(codec, &split, n, out);
     *size = exact;

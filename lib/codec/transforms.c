@@ -97,12 +97,16 @@ static size_t take_uncommon(uint64_t *others, uint8_t *bitmap, uint64_t common,
                             const uint64_t *words, size_t n)
 {
     size_t count = 0;
-    memset(bitmap, 0, (n + 7) / 8);
-    for (size_t i = 0; i < n; i++) {
-        bool is_common = words[i] == common;
-        bitmap[i >> 3] = (uint8_t)(bitmap[i >> 3] | (unsigned)is_common << (i & 7));
-        others[count] = words[i];
-        count += !is_common;
+    for (size_t i = 0; i < n; bitmap++) {
+        unsigned marks = 0;
+        size_t end = n - i < 8 ? n : i + 8;
+        for (unsigned bit = 0; i < end; i++, bit++) {
+            bool is_common = words[i] == common;
+            marks |= (unsigned)is_common << bit;
+            others[count] = words[i];
+            count += !is_common;
+        }
+        *bitmap = (uint8_t)marks;
     }
     return count;
 }
@@ -137,15 +141,17 @@ int fp_sparse_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
     size_t taken = fp_bitmap_count(bitmap, n);
     if (taken >= n)
         return fp_corrupt(err, "impossible bitmap");
-    int code = fp_layout_decode(codec, layout, in, codec->integers, n - taken, err);
+    /* The common word and behind it the others, so that an index stands for either: which of the
+     * two comes next can't be foretold, and a branch would cost more than all the rest. */
+    uint64_t *source = codec->integers;
+    source[0] = common;
+    int code = fp_layout_decode(codec, layout, in, source + 1, n - taken, err);
     if (code)
         return code;
-    /* The last index read is one past the others where the last word is common. */
-    codec->integers[n - taken] = common;
-    for (size_t i = 0, other = 0; i < n; i++) {
-        bool is_common = bitmap[i >> 3] >> (i & 7) & 1;
-        words[i] = is_common ? common : codec->integers[other];
-        other += !is_common;
+    for (size_t i = 0, next = 1; i < n; i++) {
+        size_t other = !(bitmap[i >> 3] >> (i & 7) & 1);
+        words[i] = source[next & (0 - other)];
+        next += other;
     }
     return 0;
 }

@@ -26,7 +26,8 @@ int facpool_console_new(facpool_console **out, FILE *stream, facpool_error *err)
     if (!console)
         return fp_fail_nomem(err, sizeof *console);
     console->stream = stream;
-    console->is_terminal = fp_stream_is_terminal(stream, NULL);
+    int columns;
+    console->is_terminal = fp_stream_is_terminal(stream, &columns);
     *out = console;
     return 0;
 }

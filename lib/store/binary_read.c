@@ -13,7 +13,7 @@
 typedef struct binary_block {
     fp_open_block base;
     const fp_file *file;
-    fp_texts codes;
+    fp_cached_dictionary *codes;
     fp_page *pages;
     uint64_t *column_at; /* where in the file each column begins; one more than columns */
     uint8_t *directory;  /* of chunks, as stored */
@@ -42,7 +42,6 @@ static binary_block *new_block(uint32_t n_pages, uint32_t n_columns, uint32_t di
     b->pages = (fp_page *)(b + 1);
     b->column_at = (uint64_t *)((char *)b->pages + pages_bytes);
     b->directory = (uint8_t *)b->column_at + columns_bytes;
-    b->base.codes = &b->codes;
     b->base.pages = b->pages;
     return b;
 }
@@ -52,7 +51,7 @@ static void close_block(fp_open_block *base)
     binary_block *b = (binary_block *)base;
     if (!b)
         return;
-    fp_texts_free(&b->codes);
+    fp_cached_dictionary_release(b->codes);
     fp_free(NULL, b);
 }
 
@@ -87,24 +86,67 @@ static int read_front(const fp_log_source *source, size_t i, fp_read_context *co
     return 0;
 }
 
+/* No NUL within a text: as many zero bytes as texts. A loop that compilers turn into few steps. */
+static bool texts_are_whole(const fp_texts *texts)
+{
+    size_t zeros = 0;
+    size_t n = texts->offsets[texts->n];
+    for (size_t i = 0; i < n; i++)
+        zeros += texts->bytes[i] == 0;
+    return zeros == texts->n;
+}
+
+/* Whether a comes before b; neither has a NUL within, both have one behind. */
+static bool comes_before(const char *a, const char *b)
+{
+    while (*a == *b && *a) {
+        a++;
+        b++;
+    }
+    return (unsigned char)*a < (unsigned char)*b;
+}
+
 /* Distinct, in byte order, no NUL within: what binary searches and C strings rely on. */
 static bool codes_are_in_order(const fp_texts *codes)
 {
+    if (!texts_are_whole(codes))
+        return false;
     for (size_t i = 0; i < codes->n; i++) {
-        const char *code = fp_texts_at(codes, i);
         size_t length = fp_texts_length(codes, i);
-        if (length == 0 || length > FP_CODE_MAX_BYTES || memchr(code, 0, length))
+        if (length == 0 || length > FP_CODE_MAX_BYTES)
             return false;
-        /* With a NUL behind each, as many bytes as the shorter one and its NUL decide. */
-        if (i > 0 && strcmp(fp_texts_at(codes, i - 1), code) >= 0)
+        if (i > 0 && !comes_before(fp_texts_at(codes, i - 1), fp_texts_at(codes, i)))
             return false;
     }
     return true;
 }
 
+static int load_dictionary(binary_block *b, const fp_log_source *source, fp_read_context *context,
+                           const fp_binary_header *header, facpool_error *err)
+{
+    fp_dictionary_cache *cache = &source->file->dictionaries;
+    const uint8_t *stored = context->scratch.data + header->header_bytes + header->directory_bytes;
+    size_t size = header->dictionary_bytes;
+    b->codes = fp_dictionary_cache_find(cache, stored, size, header->n_codes);
+    if (!b->codes) {
+        b->codes = fp_cached_dictionary_new();
+        if (!b->codes)
+            return fp_fail_nomem(err, sizeof *b->codes);
+        fp_texts *texts = &b->codes->texts;
+        int rc = fp_texts_decode(context->codec, stored, size, header->n_codes, texts, err);
+        if (rc == FACPOOL_E_CORRUPT || (!rc && !codes_are_in_order(texts)))
+            return damaged(&source->base, b->base.block, "its dictionary", err);
+        if (rc)
+            return rc;
+        fp_dictionary_cache_keep(cache, b->codes, stored, size);
+    }
+    b->base.codes = &b->codes->texts;
+    return 0;
+}
+
 static bool load_pages(binary_block *b, const fp_block *block, const uint8_t *entries)
 {
-    size_t n_codes = b->codes.n;
+    size_t n_codes = b->base.codes->n;
     uint32_t first_row = 0;
     for (uint32_t i = 0; i < block->n_pages; i++, entries += FP_PAGE_ENTRY_BYTES) {
         fp_page *page = &b->pages[i];
@@ -140,19 +182,12 @@ static bool load_columns(binary_block *b, const fp_block *block, uint64_t chunks
     return at == block->offset + block->bytes;
 }
 
-static int load_front(binary_block *b, fp_read_context *context, const fp_binary_header *header,
-                      facpool_error *err)
+static int load_directory(binary_block *b, const fp_read_context *context,
+                          const fp_binary_header *header, facpool_error *err)
 {
     const fp_block *block = b->base.block;
     const uint8_t *directory = context->scratch.data + header->header_bytes;
-    const uint8_t *dictionary = directory + header->directory_bytes;
     size_t pages_bytes = (size_t)block->n_pages * FP_PAGE_ENTRY_BYTES;
-    int rc = fp_texts_decode(context->codec, dictionary, header->dictionary_bytes, header->n_codes,
-                             &b->codes, err);
-    if (rc == FACPOOL_E_CORRUPT || (!rc && !codes_are_in_order(&b->codes)))
-        return damaged(b->base.source, block, "its dictionary", err);
-    if (rc)
-        return rc;
     memcpy(b->directory, directory + pages_bytes, header->directory_bytes - pages_bytes);
     if (!load_pages(b, block, directory) ||
         !load_columns(b, block, block->offset + header->parsed.entry.open_bytes))
@@ -176,7 +211,9 @@ static int open_block(const fp_source *base, size_t i, fp_read_context *context,
     b->base.block = block;
     b->file = &source->file->file;
     b->all_ok = block->all_ok;
-    rc = load_front(b, context, &header, err);
+    rc = load_dictionary(b, source, context, &header, err);
+    if (!rc)
+        rc = load_directory(b, context, &header, err);
     if (rc) {
         close_block(&b->base);
         return rc;
@@ -244,7 +281,7 @@ static const uint8_t *take_chunk(const uint8_t *entry, const uint8_t **at, size_
 static bool narrow(const binary_block *b, uint32_t column, const uint64_t *words, size_t n,
                    void *out, size_t first)
 {
-    uint64_t n_codes = b->codes.n;
+    uint64_t n_codes = b->base.codes->n;
     bool good = true;
     if (column == FP_COLUMN_CODE) {
         uint32_t *codes = (uint32_t *)out + first;

@@ -5,6 +5,7 @@
 #define FP_STORE_FILE_LOG_H
 
 #include "os/os.h"
+#include "store/dictionary_cache.h"
 #include "store/format.h"
 #include "store/sink.h"
 
@@ -41,6 +42,7 @@ int fp_log_walk(const fp_format *format, const fp_place *place, fp_log_contents 
 typedef struct fp_log_file {
     fp_file file;
     atomic_size_t references;
+    fp_dictionary_cache dictionaries;
 } fp_log_file;
 
 fp_log_file *fp_log_file_hold(fp_log_file *file);

@@ -24,6 +24,7 @@ void fp_log_file_release(fp_log_file *file)
     if (!file || atomic_fetch_sub_explicit(&file->references, 1, memory_order_acq_rel) != 1)
         return;
     fp_file_close(&file->file);
+    fp_dictionary_cache_free(&file->dictionaries);
     fp_free(NULL, file);
 }
 
@@ -65,9 +66,14 @@ int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *pa
         return fp_fail_nomem(err, sizeof *opened);
     *opened = (fp_log_file){.file = FP_FILE_CLOSED};
     atomic_init(&opened->references, 1);
+    int rc = fp_dictionary_cache_init(&opened->dictionaries, err);
+    if (rc) {
+        fp_free(NULL, opened);
+        return rc;
+    }
     const fp_format *found = NULL;
     bool is_empty = false;
-    int rc = fp_file_open(&opened->file, path, false, err);
+    rc = fp_file_open(&opened->file, path, false, err);
     if (!rc)
         rc = fp_log_probe(&opened->file, path, &found, &is_empty, err);
     if (!rc && is_empty)
