@@ -46,8 +46,8 @@ static int fake_open_block(const fp_source *source, size_t block, fp_read_contex
         return fp_fail(err, FACPOOL_E_CORRUPT, "fake damage when opened");
     fake_open *open = need(calloc(1, sizeof *open));
     open->block = &fake->blocks[block];
-    open->head = (fp_open_block){source, &source->blocks[block], &open->block->codes,
-                                 open->block->pages};
+    open->head =
+        (fp_open_block){source, &source->blocks[block], &open->block->codes, open->block->pages};
     fake->opened++;
     fake->open++;
     *out = &open->head;

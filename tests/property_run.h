@@ -187,14 +187,23 @@ static inline int task_function(const facpool_task *task, double *factors, void 
     return facpool_task_fail(task, f.code, message);
 }
 
+static inline bool all_skip(const run_plan *p, const facpool_slice *slice)
+{
+    for (size_t i = 0; i < slice->n; i++)
+        if (slice->indexes[i] >= p->n || !fate_of(p->w, p->keys[slice->indexes[i]], p->epoch).skips)
+            return false;
+    return true;
+}
+
 /* A failing task that does not speak fails its whole slice, on the library's executors. */
 static inline int batch_function(const facpool_slice *slice, double *factors, void *user)
 {
     run_plan *p = user;
     char message[WORLD_TEXT_MAX];
     int code = 0;
-    size_t n_skipped = 0;
     check_call(p, slice->worker, slice->worker_state, factors, slice->n);
+    /* A slice to be skipped whole may say so by its return value, with nothing marked. */
+    bool marks_skips = p->epoch % 2 || !all_skip(p, slice);
     for (size_t i = 0; i < slice->n; i++) {
         size_t key = check_key(p, slice->indexes[i], slice->dates[i], slice->codes[i]);
         if (key == SIZE_MAX)
@@ -202,8 +211,7 @@ static inline int batch_function(const facpool_slice *slice, double *factors, vo
         note_call(p, key);
         fate f = fate_of(p->w, key, p->epoch);
         fill_factors(p->w, key, p->epoch, factors + i * p->w->n_factors);
-        n_skipped += f.skips;
-        if (f.skips && (p->epoch % 2 || slice->n > 1 + n_skipped - 1))
+        if (f.skips && marks_skips)
             facpool_slice_skip(slice, i);
         if (f.skips || f.needs <= slice->attempt)
             continue;
@@ -217,7 +225,7 @@ static inline int batch_function(const facpool_slice *slice, double *factors, vo
             code = f.code;
         }
     }
-    return code ? code : n_skipped == slice->n ? FACPOOL_SKIP : 0;
+    return marks_skips ? code : FACPOOL_SKIP;
 }
 
 static inline int worker_init_function(uint32_t worker, void **state, void *user)

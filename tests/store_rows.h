@@ -371,6 +371,7 @@ __attribute__((unused)) static bytes load_file(const char *path)
 
 __attribute__((unused)) static void save_file(const char *path, const uint8_t *at, size_t n)
 {
+    unlink(path); /* a file that is emptied and filled again would be flushed to the disk */
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(at, 1, n, file) != n || fclose(file))
         abort();

@@ -532,6 +532,7 @@ static void schema_mismatch_says_both_sides(void)
     CHECK_OK(fp_schema_init(&fewer, 1, two, NULL, &err), err);
     CHECK_OK(fp_schema_init(&turned, 2, swapped, "v2", &err), err);
     CHECK_OK(fp_schema_init(&many, 1000, NULL, "", &err), err);
+    CHECK(!many.tag);
     CHECK_OK(fp_schema_match_factors(&stored, &same, "x.fpb", &err), err);
     CHECK_OK(fp_schema_match_tag(&stored, &same, "x.fpb", &err), err);
     CHECK_INT(fp_schema_match_factors(&stored, &fewer, "x.fpb", &err), FACPOOL_E_MISMATCH);
@@ -632,7 +633,7 @@ static void check_sorted_and_stable(const fp_batch *b, size_t n)
 }
 
 /* How keys are spread over the rows, from easy to hard. */
-enum shape { SORTED, RUNS, STRETCHES, RANDOM, DESCENDING, ONE_KEY, SHAPES };
+enum shape { SORTED, RUNS, STRETCHES, RANDOM, DESCENDING, REPEATED, ONE_KEY, SHAPES };
 
 static uint64_t key_of(enum shape shape, size_t row, size_t n)
 {
@@ -647,6 +648,8 @@ static uint64_t key_of(enum shape shape, size_t row, size_t n)
         return next_random() % n;
     case DESCENDING:
         return n - row;
+    case REPEATED: /* two runs with one long stretch of the same key in both */
+        return row == n / 2 ? 3 : 5;
     default:
         return 3;
     }

@@ -23,8 +23,8 @@ struct stretch {
 struct choice {
     fp_codec *codec;
     struct stretch stretches[STRETCHES];
-    size_t count;    /* stretches that are not constant: those are stored as such anyway */
-    size_t words;    /* in these */
+    size_t count; /* stretches that are not constant: those are stored as such anyway */
+    size_t words; /* in these */
     struct stretch page;
     fp_encoding best;
     size_t best_size;
@@ -237,8 +237,8 @@ static const uint64_t *layout_words(struct choice *choice)
 }
 
 /* A size that zstd hardly comes below for a page that takes `now` bytes. A repeated word costs it
- * some 2 bytes, or next to nothing within a run; others at least nine tenths of what a word takes
- * now, where a common word taken out counts for nothing. */
+ * some 2 bytes, or next to nothing within a run; others what a word takes now, where a common word
+ * taken out counts for nothing. */
 static size_t zstd_least(const struct choice *choice, const uint64_t *words, size_t now)
 {
     struct repeats repeats = {0};
@@ -246,7 +246,7 @@ static size_t zstd_least(const struct choice *choice, const uint64_t *words, siz
     scan_repeats(&repeats, words, n);
     bool is_sparse = choice->best.id >> 4 == FP_TRANSFORM_SPARSE;
     size_t paid = is_sparse ? n - repeats.most : n, fresh = n - repeats.single - repeats.runs;
-    return now * fresh / paid * 9 / 10 + 2 * repeats.single;
+    return now * fresh / paid + 2 * repeats.single;
 }
 
 /* Takes an encoding with zstd if it beats what is best without it, on one whole page. */
@@ -310,8 +310,7 @@ int fp_words_choose(fp_codec *codec, const uint64_t *words, size_t n, bool is_do
         return fp_fail_nomem(err, 8 * PAGE_WORDS);
     choice.best_size = 8 * choice.words;
     choice.best_first = 8 * choice.stretches[0].n;
-    code = is_double ? consider_doubles(&choice)
-                     : consider_integers(&choice, FP_TRANSFORM_NONE, 0);
+    code = is_double ? consider_doubles(&choice) : consider_integers(&choice, FP_TRANSFORM_NONE, 0);
     if (!code && level >= 0)
         code = consider_zstd(&choice);
     if (!code)

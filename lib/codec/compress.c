@@ -34,8 +34,8 @@ static int make_compressor(fp_codec *codec, facpool_error *err)
     return 0;
 }
 
-int fp_compress(fp_codec *codec, int level, const void *bytes, size_t n, uint8_t *out,
-                size_t limit, size_t *size, facpool_error *err)
+int fp_compress(fp_codec *codec, int level, const void *bytes, size_t n, uint8_t *out, size_t limit,
+                size_t *size, facpool_error *err)
 {
     int code = make_compressor(codec, err);
     if (code)

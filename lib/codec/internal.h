@@ -63,8 +63,7 @@ size_t fp_bitmap_count(const uint8_t *bitmap, size_t n); /* SIZE_MAX: bits set b
 /* packed.c */
 size_t fp_packed_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
                         size_t limit);
-int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n,
-                     facpool_error *err);
+int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
 size_t fp_delta_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
                        size_t limit);
 int fp_delta_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
@@ -79,8 +78,7 @@ int fp_split_measure(fp_codec *codec, unsigned low_bits, const uint64_t *words, 
 /* planes.c */
 int fp_planes_encode(fp_codec *codec, int level, const uint64_t *words, size_t n, uint8_t *out,
                      size_t limit, size_t *size, facpool_error *err);
-int fp_planes_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n,
-                     facpool_error *err);
+int fp_planes_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
 /* A size, in bytes, that planes of these words do not come below. */
 size_t fp_planes_least(fp_codec *codec, const uint64_t *words, size_t n);
 
@@ -105,8 +103,8 @@ int fp_sparse_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
                      facpool_error *err);
 
 /* compress.c: one zstd frame that says how long its content is. */
-int fp_compress(fp_codec *codec, int level, const void *bytes, size_t n, uint8_t *out,
-                size_t limit, size_t *size, facpool_error *err);
+int fp_compress(fp_codec *codec, int level, const void *bytes, size_t n, uint8_t *out, size_t limit,
+                size_t *size, facpool_error *err);
 int fp_decompress(fp_codec *codec, const uint8_t *frame, size_t size, void *out, size_t n,
                   facpool_error *err);
 /* The content size a frame states, SIZE_MAX where it states none. */

@@ -262,8 +262,7 @@ size_t fp_packed_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_
     return size;
 }
 
-int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n,
-                     facpool_error *err)
+int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err)
 {
     unsigned flags = fp_bytes_u8(in), width = flags & ~STEP_FLAG;
     uint64_t base = fp_bytes_u64(in), step = flags & STEP_FLAG ? fp_bytes_u64(in) : 1;
@@ -288,8 +287,7 @@ int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n,
     return 0;
 }
 
-size_t fp_delta_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
-                       size_t limit)
+size_t fp_delta_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out, size_t limit)
 {
     if (limit < 8)
         return 0;

@@ -29,8 +29,7 @@ static int encode_zstd(fp_codec *codec, int level, const uint64_t *words, size_t
     return fp_compress(codec, level, bytes, 8 * n, out, limit, size, err);
 }
 
-static int decode_zstd(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n,
-                       facpool_error *err)
+static int decode_zstd(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err)
 {
     size_t left = in->size - in->at;
     const uint8_t *frame = fp_bytes_take(in, left);

@@ -10,20 +10,16 @@
  *           content size n */
 #include "codec/internal.h"
 
-enum {
-    PLANE_CONSTANT = 0,
-    PLANE_RAW = 1,
-    PLANE_ZSTD = 2
-};
+enum { PLANE_CONSTANT = 0, PLANE_RAW = 1, PLANE_ZSTD = 2 };
 
 #define PLANES 8
 
 /* Swaps the bits of `b` that `mask` selects with those of `a` that lie `shift` higher. */
-#define EXCHANGE(a, b, shift, mask)                                                            \
-    do {                                                                                       \
-        uint64_t moved = ((a) >> (shift) ^ (b)) & (mask);                                      \
-        (b) ^= moved;                                                                          \
-        (a) ^= moved << (shift);                                                               \
+#define EXCHANGE(a, b, shift, mask)                                                                \
+    do {                                                                                           \
+        uint64_t moved = ((a) >> (shift) ^ (b)) & (mask);                                          \
+        (b) ^= moved;                                                                              \
+        (a) ^= moved << (shift);                                                                   \
     } while (0)
 
 /* An 8 x 8 matrix of bytes, a row a word, mirrored. Its own inverse. */
@@ -222,8 +218,8 @@ int fp_planes_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, f
         sizes[p] = fp_half_load(size);
     }
     for (size_t p = 0; p < PLANES; p++) {
-        int code = decode_plane(codec, in, kept[p], sizes[p], codec->planes + p * n, &planes[p], n,
-                                err);
+        int code =
+            decode_plane(codec, in, kept[p], sizes[p], codec->planes + p * n, &planes[p], n, err);
         if (code)
             return code;
     }

@@ -65,8 +65,8 @@ int fp_decimal_encode(fp_codec *codec, const fp_encoding *encoding, const uint64
     out[0] = encoding->exponent;
     fp_exceptions_write(&codec->outer, n, out + 1);
     *id = FP_TRANSFORM_DECIMAL << 4;
-    int code = encode_body(codec, encoding, codec->integers, n, out + header, limit - header,
-                           &body, id, err);
+    int code = encode_body(codec, encoding, codec->integers, n, out + header, limit - header, &body,
+                           id, err);
     if (!code && body)
         *size = header + body;
     return code;
