@@ -105,7 +105,7 @@ static inline void ask_something(const world *w, random_numbers *r, question *q)
     q->statuses = f->statuses ? f->statuses : FACPOOL_STATUS_BIT(FACPOOL_STATUS_OK);
     f->order = (int32_t)random_below(r, 3);
     if (random_chance(r, 20)) {
-        f->columns = random_between(r, 1, 31);
+        f->columns = random_between(r, 1, 16);
         uint32_t key_columns = FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_CODE |
                                FACPOOL_COLUMN_TIMESTAMP | FACPOOL_COLUMN_STATUS;
         q->has_all_columns = (f->columns & key_columns) == key_columns;
@@ -279,7 +279,7 @@ static inline void check_result_rows(const run_plan *p, const facpool_result *re
     const world *w = p->w;
     const uint8_t *status = facpool_result_status(result);
     const int64_t *dates = facpool_result_dates(result);
-    CHECK(status && dates);
+    CHECK(status && (dates || p->n == 0));
     for (size_t i = 0; i < p->n; i++) {
         size_t key = p->keys[i];
         CHECK_INT(status[i], states[key].status);

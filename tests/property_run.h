@@ -95,8 +95,8 @@ static inline int make_grid_tasks(run_plan *p, random_numbers *r, facpool_tasks 
     facpool_error err = FACPOOL_ERROR_INIT;
     size_t *date_at = malloc(w->n_dates * sizeof *date_at);
     size_t *code_at = malloc(w->n_codes * sizeof *code_at);
-    int64_t *dates = malloc(w->n_dates * sizeof *dates);
-    const char **codes = malloc(w->n_codes * sizeof *codes);
+    int64_t *dates = calloc(w->n_dates, sizeof *dates);
+    const char **codes = calloc(w->n_codes, sizeof *codes);
     size_t n_dates = pick_some(r, w->n_dates, date_at), n_codes = pick_some(r, w->n_codes, code_at);
     for (size_t i = 0; i < n_dates; i++)
         dates[i] = w->dates[date_at[i]];
@@ -144,7 +144,8 @@ static inline void note_call(run_plan *p, size_t key)
 static inline void check_call(run_plan *p, uint32_t worker, const void *worker_state,
                               const double *factors, size_t n)
 {
-    uint32_t workers = p->options.executor == FACPOOL_EXECUTOR_SERIAL ? 1 : p->options.workers;
+    bool serial = p->options.executor == FACPOOL_EXECUTOR_SERIAL && !p->is_job;
+    uint32_t workers = serial ? 1 : p->options.workers;
     if (worker >= workers)
         note_wrong(p, "a call has a worker number that can't be", worker);
     if (!p->is_job && worker_state != (const char *)p + worker)
@@ -341,7 +342,7 @@ static inline void expect_run(run_plan *p, bool has_backup)
     }
     bool grouped =
         p->options.group_by == FACPOOL_GROUP_DATE || p->options.group_by == FACPOOL_GROUP_CODE;
-    if (grouped && p->options.batch_fn)
+    if (grouped && p->options.batch_fn && !p->is_job)
         expect_groups(p, attempts);
 }
 

@@ -204,13 +204,35 @@ __attribute__((unused)) static int write_rows(const facpool_backup_options *opti
 /* ------------------------------------------------------------------ reading */
 
 typedef struct block_columns {
-    int64_t dates[FP_BLOCK_ROWS];
-    uint32_t codes[FP_BLOCK_ROWS];
-    int64_t timestamps[FP_BLOCK_ROWS];
-    uint8_t statuses[FP_BLOCK_ROWS];
-    int32_t failure_codes[FP_BLOCK_ROWS];
-    double factors[ROW_FACTORS][FP_BLOCK_ROWS];
+    int64_t *dates;
+    uint32_t *codes;
+    int64_t *timestamps;
+    uint8_t *statuses;
+    int32_t *failure_codes;
+    double *factors[ROW_FACTORS];
 } block_columns;
+
+static void free_columns(block_columns *c)
+{
+    free(c->dates);
+    free(c->codes);
+    free(c->timestamps);
+    free(c->statuses);
+    free(c->failure_codes);
+    for (size_t f = 0; f < ROW_FACTORS; f++)
+        free(c->factors[f]);
+}
+
+static void make_columns(block_columns *c, size_t n)
+{
+    c->dates = malloc(n * sizeof *c->dates);
+    c->codes = malloc(n * sizeof *c->codes);
+    c->timestamps = malloc(n * sizeof *c->timestamps);
+    c->statuses = malloc(n * sizeof *c->statuses);
+    c->failure_codes = malloc(n * sizeof *c->failure_codes);
+    for (size_t f = 0; f < ROW_FACTORS; f++)
+        c->factors[f] = malloc(n * sizeof *c->factors[f]);
+}
 
 /* Reads columns of all pages at once; *c gives where they are. */
 static int read_columns(const fp_source *source, fp_open_block *open, fp_read_context *context,
@@ -237,7 +259,7 @@ static int read_columns(const fp_source *source, fp_open_block *open, fp_read_co
 }
 
 __attribute__((unused)) static int read_block(const fp_source *source, size_t i,
-                                              fp_read_context *context, block_columns *c, rows *out,
+                                              fp_read_context *context, rows *out,
                                               facpool_error *err)
 {
     fp_open_block *open;
@@ -246,6 +268,8 @@ __attribute__((unused)) static int read_block(const fp_source *source, size_t i,
         return rc;
     const fp_block *block = open->block;
     fp_texts messages = {0};
+    block_columns columns, *c = &columns;
+    make_columns(c, block->n_rows);
     rc = read_columns(source, open, context, c, &messages, err);
     for (size_t k = 0; !rc && k < block->n_rows; k++) {
         row *r = rows_add(out);
@@ -261,6 +285,7 @@ __attribute__((unused)) static int read_block(const fp_source *source, size_t i,
             snprintf(r->message, sizeof r->message, "%s", fp_texts_at(&messages, k));
         }
     }
+    free_columns(c);
     fp_texts_free(&messages);
     source->type->close_block(open);
     return rc;
@@ -270,23 +295,22 @@ __attribute__((unused)) static int read_block(const fp_source *source, size_t i,
 __attribute__((unused)) static int read_rows(const fp_source *source, fp_read_context *context,
                                              rows *out, facpool_error *err)
 {
-    static block_columns *columns;
-    if (!columns && !(columns = malloc(sizeof *columns)))
-        abort();
     *out = (rows){0};
-    for (size_t i = 0; i < source->n_blocks; i++) {
+    int failed = 0;
+    for (size_t i = 0; !failed && i < source->n_blocks; i++) {
         size_t before = out->n;
-        int rc = read_block(source, i, context, columns, out, err);
+        int rc = read_block(source, i, context, out, err);
         if (rc == FACPOOL_E_CORRUPT) {
             out->n = before;
             out->corrupt_blocks++;
-        } else if (rc) {
-            rows_free(out);
-            return rc;
+        } else {
+            failed = rc;
         }
     }
+    if (failed)
+        rows_free(out);
     rows_sort(out);
-    return 0;
+    return failed;
 }
 
 __attribute__((unused)) static int read_file(const char *path, rows *out, uint64_t *n_damaged,

@@ -361,10 +361,11 @@ static void moved_blocks_are_no_blocks(void)
 
 /* ------------------------------------------------------------------ headers that lie */
 
-static void fix_block_checksums(uint8_t *block)
+/* `room`: how much there is of the file from the block on. */
+static void fix_block_checksums(uint8_t *block, size_t room)
 {
     uint32_t header_bytes = fp_load_u32(block + FP_BLOCK_HEADER_BYTES);
-    if (header_bytes > 4096 || header_bytes < FP_BLOCK_HEADER_BYTES)
+    if (header_bytes > room || header_bytes < FP_BLOCK_HEADER_BYTES)
         return;
     fp_store_u64(block + FP_BLOCK_CHECKSUM,
                  fp_checksum(block + FP_BLOCK_HEADER_BYTES, header_bytes - FP_BLOCK_HEADER_BYTES));
@@ -403,7 +404,7 @@ static void lying_block_headers_do_no_harm(void)
                 memcpy(copy, s.file.at, s.file.n);
                 uint8_t *block = copy + s.offsets[targets[t]];
                 fp_store_u32(block + at, wild_values[v]);
-                fix_block_checksums(block);
+                fix_block_checksums(block, s.file.n - (size_t)(block - copy));
                 save_file(path, copy, s.file.n);
                 read_wild(path, &context);
                 free(copy);
@@ -432,7 +433,7 @@ static void lying_directories_do_no_harm(void)
                 fp_store_u32(block + header_bytes + at, wild_values[v]);
                 fp_store_u64(block + FP_BLOCK_DIRECTORY_CHECKSUM,
                              fp_checksum(block + header_bytes, size));
-                fix_block_checksums(block);
+                fix_block_checksums(block, s.file.n - (size_t)(block - copy));
                 save_file(path, copy, s.file.n);
                 read_wild(path, &context);
                 free(copy);
@@ -471,7 +472,7 @@ static void lying_chunks_do_no_harm(void)
         }
         fp_store_u64(block + FP_BLOCK_DIRECTORY_CHECKSUM,
                      fp_checksum(block + header_bytes, directory_bytes));
-        fix_block_checksums(block);
+        fix_block_checksums(block, s.file.n - (size_t)(block - copy));
         save_file(path, copy, s.file.n);
         read_wild(path, &context);
         free(copy);

@@ -180,16 +180,13 @@ static void *read_snapshot(void *arg)
     fp_read_context context = {0};
     if (fp_read_context_init(&context, &error))
         r->failures++;
-    block_columns *columns = malloc(sizeof *columns);
     for (int round = 0; round < 5; round++)
         for (size_t i = 0; i < r->source->n_blocks; i++) {
             rows found = {0};
-            if (read_block(r->source, i, &context, columns, &found, &error) ||
-                found.n != BATCH_ROWS)
+            if (read_block(r->source, i, &context, &found, &error) || found.n != BATCH_ROWS)
                 r->failures++;
             rows_free(&found);
         }
-    free(columns);
     fp_read_context_free(&context);
     fp_source_release(r->source);
     return NULL;

@@ -221,15 +221,43 @@ bool fp_key_order_is_identity(const fp_key_order *keys)
            is_counting(keys->code_order, tasks->n_codes);
 }
 
+/* What the major axis gives for the line that the walk is on. */
+static void begin_line(fp_key_walk *walk)
+{
+    const fp_key_order *keys = walk->keys;
+    const facpool_tasks *tasks = keys->tasks;
+    if (walk->outer >= (keys->code_major ? tasks->n_codes : tasks->n_dates))
+        return; /* behind the last task */
+    if (keys->code_major) {
+        size_t place = keys->code_order[walk->outer];
+        walk->line_code = tasks->code_ids[place];
+        walk->line_index = place;
+    } else {
+        size_t place = keys->date_order[walk->outer];
+        walk->line_date = tasks->dates[place];
+        walk->line_index = place * tasks->n_codes;
+    }
+}
+
 void fp_key_walk_start(fp_key_walk *walk, const fp_key_order *keys, size_t position)
 {
     const facpool_tasks *tasks = keys->tasks;
     *walk = (fp_key_walk){.keys = keys, .position = position, .n_inner = SIZE_MAX};
-    if (tasks->is_grid && tasks->count) {
-        walk->n_inner = keys->code_major ? tasks->n_dates : tasks->n_codes;
-        walk->outer = position / walk->n_inner;
-        walk->inner = position % walk->n_inner;
-    }
+    if (!tasks->is_grid || !tasks->count)
+        return;
+    walk->inner_order = keys->code_major ? keys->date_order : keys->code_order;
+    walk->n_inner = keys->code_major ? tasks->n_dates : tasks->n_codes;
+    walk->stride = keys->code_major ? tasks->n_codes : 1;
+    walk->outer = position / walk->n_inner;
+    walk->inner = position % walk->n_inner;
+    begin_line(walk);
+}
+
+void fp_key_walk_next_line(fp_key_walk *walk)
+{
+    walk->inner = 0;
+    walk->outer++;
+    begin_line(walk);
 }
 
 /* ------------------------------------------------------------------ matching stored rows */

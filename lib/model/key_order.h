@@ -25,31 +25,37 @@ void fp_key_order_free(fp_key_order *order);
 /* Whether position and index are the same everywhere. */
 bool fp_key_order_is_identity(const fp_key_order *order);
 
-/* A walk along positions. */
+/* A walk along positions. A grid is walked line by line: along the minor axis, with what the
+ * major one gives worked out once a line. */
 typedef struct fp_key_walk {
     const fp_key_order *keys;
     size_t position;
-    size_t outer; /* grid: sorted place on the major axis, and on the minor one */
-    size_t inner;
-    size_t n_inner;
-    size_t index;
+    size_t index; /* these three are filled by load */
     int64_t date;
     uint32_t code_id;
+    uint32_t line_code;
+    int64_t line_date;
+    size_t line_index;           /* of the place 0 on the minor axis */
+    size_t stride;               /* in index, of one place on it */
+    const uint32_t *inner_order; /* grid; NULL: a list */
+    size_t outer;
+    size_t inner;
+    size_t n_inner;
 } fp_key_walk;
 
 void fp_key_walk_start(fp_key_walk *walk, const fp_key_order *keys, size_t position);
+void fp_key_walk_next_line(fp_key_walk *walk);
 
 /* Fills index, date and code_id for the position the walk stands on. */
 static inline void fp_key_walk_load(fp_key_walk *w)
 {
     const fp_key_order *keys = w->keys;
     const facpool_tasks *tasks = keys->tasks;
-    if (tasks->is_grid) {
-        size_t date_at = keys->date_order[keys->code_major ? w->inner : w->outer];
-        size_t code_at = keys->code_order[keys->code_major ? w->outer : w->inner];
-        w->index = date_at * tasks->n_codes + code_at;
-        w->date = tasks->dates[date_at];
-        w->code_id = tasks->code_ids[code_at];
+    if (w->inner_order) {
+        size_t place = w->inner_order[w->inner];
+        w->index = w->line_index + place * w->stride;
+        w->date = keys->code_major ? tasks->dates[place] : w->line_date;
+        w->code_id = keys->code_major ? w->line_code : tasks->code_ids[place];
         return;
     }
     w->index = keys->order ? keys->order[w->position] : w->position;
@@ -60,10 +66,8 @@ static inline void fp_key_walk_load(fp_key_walk *w)
 static inline void fp_key_walk_next(fp_key_walk *w)
 {
     w->position++;
-    if (++w->inner == w->n_inner) {
-        w->inner = 0;
-        w->outer++;
-    }
+    if (++w->inner == w->n_inner)
+        fp_key_walk_next_line(w);
 }
 
 /* Moves the walk forward to a position, cheaply where it is the next one. */

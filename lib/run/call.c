@@ -1,5 +1,5 @@
-/* The inner loops of a run. Per task: NaN into the factors, the call, one store that says it is
- * finished, one look at the signals; no clock and no lock. */
+/* The inner loops of a run. Per task: the call, one store that says it is finished, one look at the
+ * signals; no clock and no lock. */
 #include "run/call.h"
 
 #include <math.h>
@@ -69,14 +69,12 @@ static int call_tasks(facpool_job *job, fp_worker *w, size_t *n_finished)
     fp_key_walk walk;
     fp_key_walk_start(&walk, &job->plan.keys, fp_worker_position(w, 0));
     w->pending_length = 0;
-    while (slot < n) {
+    for (;;) {
         double *factors = w->factors + slot * n_factors;
-        fp_key_walk_to(&walk, fp_worker_position(w, slot));
         fp_key_walk_load(&walk);
         task.index = walk.index;
         task.date = walk.date;
         task.code = fp_texts_at(codes, walk.code_id);
-        fill_nan(factors, n_factors);
         int outcome = run->fn(&task, factors, run->user);
         if (outcome != 0 && task_not_ok(w, slot, &task, factors, outcome))
             return FACPOOL_E_NOMEM;
@@ -84,8 +82,12 @@ static int call_tasks(facpool_job *job, fp_worker *w, size_t *n_finished)
         slot++;
         /* Pairs with the acquire in fp_worker_collect. */
         atomic_store_explicit(&w->finished, slot, memory_order_release);
-        if (!is_group && fp_job_is_signalled(job))
+        if (slot == n || (!is_group && fp_job_is_signalled(job)))
             break;
+        if (w->whole)
+            fp_key_walk_next(&walk);
+        else
+            fp_key_walk_to(&walk, w->positions[slot]);
     }
     *n_finished = slot;
     return 0;
@@ -125,9 +127,11 @@ static int call_once(fp_worker *w, size_t first_slot, size_t n, int *outcome, fa
     if (rc)
         return rc;
     double *factors = w->factors + first_slot * run->n_factors;
+    bool is_first = w->attempt == 1 && n == w->n;
     for (size_t slot = first_slot; w->n_marks && slot < first_slot + n; slot++)
         fp_worker_unmark(w, slot);
-    fill_nan(factors, n * run->n_factors);
+    if (!is_first) /* else they are NaN since the chunk began */
+        fill_nan(factors, n * run->n_factors);
     w->out_of_memory = false;
     *outcome = run->batch_fn(&slice, factors, run->user);
     return w->out_of_memory ? fp_fail_nomem(err, FP_MESSAGE_MAX_BYTES) : 0;

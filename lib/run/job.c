@@ -199,7 +199,7 @@ int fp_job_open(facpool_job **out, const facpool_tasks *tasks, const facpool_run
         job->config.allocator = &job->config.own_allocator;
     job->config.backup.path = job->config.backup_path;
     job->began_ns = fp_clock_ns();
-    job->cancel = config.run.cancel ? config.run.cancel : &job->own_cancel;
+    job->cancel = config.run.cancel ? config.run.cancel : &job->no_cancel;
     rc = fp_tasks_hold(tasks);
     if (rc) {
         fp_config_free(&job->config);
@@ -237,7 +237,7 @@ bool fp_job_is_stopping(facpool_job *job)
     if (atomic_load_explicit(&job->stop_code, memory_order_relaxed))
         return true;
     if (!atomic_load_explicit(&job->cancel->set, memory_order_relaxed) &&
-        !atomic_load_explicit(&job->own_cancel.set, memory_order_relaxed))
+        !(atomic_load_explicit(&job->signal, memory_order_relaxed) & FP_SIGNAL_CANCEL))
         return false;
     facpool_error why = FACPOOL_ERROR_INIT;
     fp_fail(&why, FACPOOL_E_CANCELLED,
@@ -322,16 +322,20 @@ static size_t cautious_size(const facpool_job *job, size_t size)
     return each < 1 ? 1 : size < each ? size : (size_t)each;
 }
 
-/* A stretch of positions with something left. Stretches that are all done are passed over in
+/* Positions for some chunks at once, so that a worker of fast tasks works on a stretch of its own: its
+ * rows are neighbours in memory and in the file. Stretches that are all done are passed over in
  * steps that grow, so that resuming a finished run costs little. */
 static bool claim_stretch(facpool_job *job, const fp_worker *worker, fp_range *range)
 {
-    size_t count = job->plan.count, size = cautious_size(job, worker->chunk_size);
+    size_t count = job->plan.count;
+    size_t wanted = worker->reserve_size > worker->chunk_size ? worker->reserve_size
+                                                              : worker->chunk_size;
+    size_t size = cautious_size(job, wanted);
     for (;;) {
         size_t next = atomic_load_explicit(&job->next, memory_order_relaxed);
         if (next >= count)
             return false;
-        size_t share = (count - next) / (2 * job->n_workers);
+        size_t share = (count - next) / (4 * job->n_workers);
         size_t n = size < share ? size : share ? share : 1;
         size_t first = atomic_fetch_add_explicit(&job->next, n, memory_order_relaxed);
         if (first >= count)
@@ -377,24 +381,27 @@ static bool can_come_back(const facpool_job *job)
     return job->plan.group_by == FACPOOL_GROUP_NONE && job->config.run.fn;
 }
 
-/* Waits until something comes back or nothing is in hand any more; false: there will be nothing. */
+/* Waits until something comes back or nobody has anything any more; false: there will be nothing. */
 static bool wait_for_return(facpool_job *job, fp_worker *worker)
 {
     int64_t began_ns = fp_clock_ns();
-    /* Both sides are sequentially consistent: a worker that gives its chunk back either sees this
-     * signal and wakes us, or has lowered in_hand before we look. */
-    atomic_fetch_or(&job->signal, FP_SIGNAL_HUNGRY);
     fp_lock_enter(&job->lock);
+    job->n_waiting++;
+    /* Both sides are sequentially consistent: a worker that ends its chunk either sees this signal
+     * and wakes us, or has lowered in_hand before we look. */
+    atomic_fetch_or(&job->signal, FP_SIGNAL_HUNGRY);
     while (!atomic_load(&job->n_returned) && atomic_load(&job->in_hand) &&
            !atomic_load(&job->stop_code))
         fp_lock_wait(&job->lock);
     bool more = atomic_load(&job->n_returned) > 0;
+    if (--job->n_waiting == 0)
+        atomic_fetch_and(&job->signal, ~FP_SIGNAL_HUNGRY);
     fp_lock_leave(&job->lock);
     worker->wait_ns += fp_clock_ns() - began_ns;
     return more;
 }
 
-/* A chunk leaves somebody's hand. */
+/* A worker has neither chunk nor reserve any more. */
 static void put_down(facpool_job *job)
 {
     size_t before = atomic_fetch_sub(&job->in_hand, 1);
@@ -412,28 +419,70 @@ static int stop_with(facpool_job *job, int rc, const facpool_error *error, facpo
     return rc;
 }
 
-int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *err)
+/* Leaves the rest of the reserve, which nobody will run: the job is stopping, or it is empty. */
+static void drop_reserve(facpool_job *job, fp_worker *worker)
+{
+    if (!worker->reserve_end)
+        return;
+    worker->reserve_first = worker->reserve_end = 0;
+    put_down(job);
+}
+
+/* Makes sure that the worker has a reserve. 1, or 0 when there is nothing (more) for it. */
+static int fill_reserve(facpool_job *job, fp_worker *worker, bool wait)
 {
     fp_range range;
-    facpool_error error = FACPOOL_ERROR_INIT;
     for (;;) {
-        if (fp_job_is_stopping(job) || job->config.run.dry_run)
-            return 0;
-        if (job->writer && fp_writer_failed(job->writer)) {
-            fp_writer_error(job->writer, &error);
-            return stop_with(job, error.code, &error, err);
-        }
+        if (worker->reserve_first < worker->reserve_end)
+            return 1;
         atomic_fetch_add(&job->in_hand, 1);
-        if (claim_range(job, worker, &range))
-            break;
+        if (claim_range(job, worker, &range)) {
+            worker->reserve_first = range.first;
+            worker->reserve_end = range.end;
+            continue;
+        }
         put_down(job);
-        if (!wait || !can_come_back(job) || !wait_for_return(job, worker))
+        if (!wait || !can_come_back(job) || !wait_for_return(job, worker) ||
+            fp_job_is_stopping(job))
             return 0;
     }
+}
+
+/* The next chunk of the reserve: a whole group, or so many positions as should take the right time. */
+static fp_range next_chunk(const facpool_job *job, fp_worker *worker)
+{
+    fp_range range = {worker->reserve_first, worker->reserve_end};
+    if (job->plan.group_by == FACPOOL_GROUP_NONE) {
+        range.first = fp_plan_next_left(&job->plan, range.first, range.end);
+        if (range.end - range.first > worker->chunk_size)
+            range.end = range.first + worker->chunk_size;
+    }
+    worker->reserve_first = range.end;
+    return range;
+}
+
+int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *err)
+{
+    facpool_error error = FACPOOL_ERROR_INIT;
+    fp_range chunk;
+    do {
+        if (job->writer && fp_writer_failed(job->writer)) {
+            fp_writer_error(job->writer, &error);
+            fp_job_stop(job, error.code, &error);
+        }
+        if (fp_job_is_stopping(job) || job->config.run.dry_run ||
+            !fill_reserve(job, worker, wait)) {
+            drop_reserve(job, worker);
+            return error.code ? fp_error_copy(err, &error) : 0;
+        }
+        chunk = next_chunk(job, worker);
+        if (chunk.first == chunk.end)
+            drop_reserve(job, worker); /* all done before */
+    } while (chunk.first == chunk.end);
     bool all = job->plan.group_by != FACPOOL_GROUP_NONE;
-    int rc = fp_worker_begin(worker, range.first, range.end, all, &error);
+    int rc = fp_worker_begin(worker, chunk.first, chunk.end, all, &error);
     if (rc) {
-        put_down(job);
+        drop_reserve(job, worker);
         return stop_with(job, rc, &error, err);
     }
     worker->began_ns = fp_clock_ns();
@@ -442,17 +491,21 @@ int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *
 
 /* ------------------------------------------------------------------ taking back */
 
-/* Puts what a worker did not begin where others find it. */
-static int give_back(facpool_job *job, const fp_worker *worker, size_t n_finished)
+/* Puts what a worker did not begin where others find it: the rest of its chunk and reserve, which
+ * are neighbours. */
+static int give_back(facpool_job *job, fp_worker *worker, size_t n_finished)
 {
-    if (n_finished == worker->n || atomic_load(&job->stop_code) || !can_come_back(job))
+    size_t first = n_finished < worker->n ? fp_worker_position(worker, n_finished)
+                                          : worker->reserve_first;
+    if (first >= worker->reserve_end || atomic_load(&job->stop_code) || !can_come_back(job))
         return 0;
     fp_lock_enter(&job->lock);
     size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
     int rc = fp_grow(job->config.allocator, (void **)&job->returned, &job->returned_capacity,
                      n + 1, sizeof *job->returned);
     if (!rc) {
-        job->returned[n] = (fp_range){fp_worker_position(worker, n_finished), worker->end};
+        job->returned[n] = (fp_range){first, worker->reserve_end};
+        worker->reserve_first = worker->reserve_end;
         atomic_store(&job->n_returned, n + 1);
     }
     fp_lock_leave(&job->lock);
@@ -490,9 +543,11 @@ int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpoo
         atomic_store_explicit(&job->any_good, true, memory_order_relaxed);
     if (!rc && worker->n_failed_in_chunk)
         judge_failures(job, worker);
-    if (!rc && give_back(job, worker, n_finished))
+    bool is_hungry = atomic_load(&job->signal) & FP_SIGNAL_HUNGRY;
+    if (!rc && (is_hungry || n_finished < worker->n) && give_back(job, worker, n_finished))
         rc = fp_fail_nomem(&error, sizeof(fp_range));
-    put_down(job);
+    if (worker->reserve_first >= worker->reserve_end)
+        drop_reserve(job, worker);
     return rc ? stop_with(job, rc, &error, err) : 0;
 }
 

@@ -10,6 +10,7 @@
 /* Bits of facpool_job.signal: what workers look at between tasks. */
 #define FP_SIGNAL_HUNGRY 1 /* others have nothing to do: give back what you have not begun */
 #define FP_SIGNAL_STOP   2 /* end after the task in hand */
+#define FP_SIGNAL_CANCEL 4 /* the same, asked for by facpool_job_cancel */
 
 struct facpool_cancel {
     atomic_int set;
@@ -39,16 +40,17 @@ struct facpool_job {
     uint64_t rows_durable;
     int64_t write_ns;
     int64_t began_ns;
-    facpool_cancel own_cancel;
-    facpool_cancel *cancel; /* the caller's token, or own_cancel */
+    facpool_cancel no_cancel; /* stands in for a token that is not given */
+    facpool_cancel *cancel;
 
     alignas(64) atomic_size_t next; /* position, or group, to give out next */
     alignas(64) atomic_int signal;
-    atomic_size_t in_hand; /* chunks given out and not taken back */
+    atomic_size_t in_hand; /* workers that have a chunk or a reserve */
     atomic_int stop_code;  /* why the job ends early, or 0 */
     atomic_bool any_good;  /* a task has finished that did not fail */
 
     fp_lock lock; /* guards what follows */
+    size_t n_waiting; /* workers that wait for something to come back */
     fp_range *returned;
     atomic_size_t n_returned; /* changed with the lock held */
     size_t returned_capacity;
@@ -71,8 +73,7 @@ int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpoo
 static inline bool fp_job_is_signalled(const facpool_job *job)
 {
     return atomic_load_explicit(&job->signal, memory_order_relaxed) |
-           atomic_load_explicit(&job->cancel->set, memory_order_relaxed) |
-           atomic_load_explicit(&job->own_cancel.set, memory_order_relaxed);
+           atomic_load_explicit(&job->cancel->set, memory_order_relaxed);
 }
 
 /* Ends the job early: the first reason counts. Returns `code`. */

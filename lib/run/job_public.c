@@ -4,8 +4,6 @@
 #include "run/call.h"
 #include "run/progress.h"
 
-#include <math.h>
-
 int facpool_job_open(facpool_job **out, const facpool_tasks *tasks,
                      const facpool_run_options *options, facpool_error *err)
 {
@@ -42,9 +40,6 @@ int facpool_job_take(facpool_job *job, uint32_t number, facpool_slice *slice, do
         fp_job_return(job, worker, 0, NULL);
         return rc;
     }
-    size_t n_values = worker->n * job->config.run.n_factors;
-    for (size_t i = 0; i < n_values; i++)
-        worker->factors[i] = NAN;
     *factors = worker->factors;
     return 1;
 }
@@ -79,7 +74,7 @@ int facpool_job_progress(const facpool_job *job, facpool_progress *progress)
 
 void facpool_job_cancel(facpool_job *job)
 {
-    atomic_store_explicit(&job->own_cancel.set, 1, memory_order_relaxed);
+    atomic_fetch_or(&job->signal, FP_SIGNAL_CANCEL);
 }
 
 int facpool_job_finish(facpool_job *job, facpool_result **out, facpool_error *err)

@@ -157,6 +157,13 @@ static int load_resumed(fp_memory *m, const facpool_job *job, facpool_error *err
     return rc;
 }
 
+/* Whether rows of earlier runs stand: final ones, and failures that this run did not come to. */
+static bool has_older_rows(const facpool_report *r)
+{
+    uint64_t to_retry = r->retry_failed + r->retry_timeout + r->retry_crashed;
+    return r->resumed || (to_retry && r->not_run);
+}
+
 /* Rows of earlier runs that can't be read don't cost the ones of this run: the error is given
  * with the result. */
 static int take_rows(facpool_result *result, facpool_job *job, facpool_error *err)
@@ -166,7 +173,7 @@ static int take_rows(facpool_result *result, facpool_job *job, facpool_error *er
         return 0;
     if (settle_memory(m, job))
         return fp_fail_nomem(err, job->plan.count);
-    int rc = job->plan.n_done ? load_resumed(m, job, err) : 0;
+    int rc = has_older_rows(&result->report) ? load_resumed(m, job, err) : 0;
     fp_memory_settle(m, !rc && result->report.not_run == 0);
     result->memory = m;
     job->memory = NULL;

@@ -5,8 +5,6 @@
 
 #include "run/job.h"
 
-#define FP_REPORT_FAILURES 20
-
 struct facpool_result {
     const facpool_tasks *tasks; /* held */
     fp_schema schema;

@@ -3,6 +3,7 @@
 #include "run/worker.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/error.h"
@@ -11,6 +12,11 @@
 /* A chunk should take about so long: long enough that claiming costs nothing, short enough that
  * workers end together. */
 #define CHUNK_TARGET_NS 100000
+
+/* And what is claimed at once so long: then neighbours in the file and in memory are mostly one
+ * worker's. The end of the work is shared out again, so this costs no balance. */
+#define RESERVE_TARGET_NS 4000000
+#define RESERVE_TASKS_MAX 262144
 
 void fp_worker_init(fp_worker *w, facpool_job *job, uint32_t number)
 {
@@ -76,6 +82,12 @@ static int reserve_slots(fp_worker *w, size_t n, facpool_error *err)
     return 0;
 }
 
+static void fill_nan(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = NAN;
+}
+
 static void list_positions(fp_worker *w, bool all)
 {
     const fp_plan *plan = &w->job->plan;
@@ -99,6 +111,7 @@ int fp_worker_begin(fp_worker *w, size_t first, size_t end, bool all, facpool_er
         if (!w->whole)
             list_positions(w, all);
         memset(w->statuses, FACPOOL_STATUS_OK, w->n);
+        fill_nan(w->factors, w->n * w->job->config.run.n_factors);
         w->n_marks = 0;
         w->mark_hint = 0;
         w->n_failed_in_chunk = 0;
@@ -199,8 +212,7 @@ int fp_worker_mark(fp_worker *w, size_t slot, uint8_t status, int32_t code, cons
     if (!rc) {
         double *factors = w->factors + slot * w->job->config.run.n_factors;
         w->statuses[slot] = status;
-        for (size_t f = 0; f < w->job->config.run.n_factors; f++)
-            factors[f] = NAN;
+        fill_nan(factors, w->job->config.run.n_factors);
     }
     quit_lane(w);
     return rc;
@@ -325,20 +337,54 @@ static void note_failed(fp_worker *w, size_t position, const fp_mark *mark)
     w->n_failed_in_chunk++;
 }
 
-/* Keeps a failure for the result: all of them where rows are kept, else the first few. */
+static int compare_failed(const void *a, const void *b)
+{
+    const fp_failed *x = a, *y = b;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Drops all failures but those that a report may show: the first ones by task order. */
+static int trim_failures(fp_worker *w)
+{
+    fp_texts kept = {.allocator = w->job->config.allocator};
+    qsort(w->failed, w->n_failed, sizeof *w->failed, compare_failed);
+    for (size_t i = 0; i < FP_REPORT_FAILURES; i++) {
+        uint32_t message = w->failed[i].message;
+        if (fp_texts_add(&kept, fp_texts_at(&w->failed_messages, message),
+                         fp_texts_length(&w->failed_messages, message))) {
+            fp_texts_free(&kept);
+            return FACPOOL_E_NOMEM;
+        }
+    }
+    for (size_t i = 0; i < FP_REPORT_FAILURES; i++)
+        w->failed[i].message = (uint32_t)i;
+    fp_texts_free(&w->failed_messages);
+    w->failed_messages = kept;
+    w->n_failed = FP_REPORT_FAILURES;
+    w->failed_last = w->failed[FP_REPORT_FAILURES - 1].index;
+    w->failed_trimmed = true;
+    return 0;
+}
+
+/* Keeps a failure for the result: all of them where rows are kept, else the first few by task
+ * order, which is not the order in which tasks are run. */
 static int keep_failure(fp_worker *w, size_t position, uint8_t status, const fp_mark *mark,
                         int64_t now_us)
 {
-    if (status <= FACPOOL_STATUS_SKIPPED || (!w->job->memory && w->n_failed >= 20))
+    if (status <= FACPOOL_STATUS_SKIPPED)
         return 0;
+    fp_key_walk walk;
+    fp_key_walk_start(&walk, &w->job->plan.keys, position);
+    fp_key_walk_load(&walk);
+    if (w->failed_trimmed && walk.index > w->failed_last)
+        return 0;
+    if (!w->job->memory && w->n_failed == 2 * FP_REPORT_FAILURES && trim_failures(w))
+        return FACPOOL_E_NOMEM;
     if (fp_grow(w->job->config.allocator, (void **)&w->failed, &w->failed_capacity,
                 w->n_failed + 1, sizeof *w->failed) ||
         fp_texts_add(&w->failed_messages, fp_texts_at(&w->messages, mark->message),
                      fp_texts_length(&w->messages, mark->message)))
         return FACPOOL_E_NOMEM;
-    fp_key_walk walk;
-    fp_key_walk_start(&walk, &w->job->plan.keys, position);
-    fp_key_walk_load(&walk);
     w->failed[w->n_failed++] = (fp_failed){.index = walk.index,
                                            .timestamp = now_us,
                                            .code = mark->code,
@@ -439,4 +485,9 @@ void fp_worker_note_time(fp_worker *w, size_t n, int64_t now_ns)
     int64_t fits = took_ns > 0 ? (int64_t)n * CHUNK_TARGET_NS / took_ns : (int64_t)w->job->chunk_max;
     size_t most = n * 8 < w->job->chunk_max ? n * 8 : w->job->chunk_max;
     w->chunk_size = fits < 1 ? 1 : (size_t)fits > most ? most : (size_t)fits;
+    int64_t reserve = took_ns > 0 ? (int64_t)n * RESERVE_TARGET_NS / took_ns : 1;
+    bool is_settled = n > 1 && w->chunk_size < 2 * n;
+    w->reserve_size = !is_settled || reserve < 1 ? 1
+                      : reserve > RESERVE_TASKS_MAX ? RESERVE_TASKS_MAX
+                                                    : (size_t)reserve;
 }

@@ -11,6 +11,7 @@
 
 #define FP_SLICE_TASKS_MAX 4096
 #define FP_SLOW_CHUNKS     10
+#define FP_REPORT_FAILURES 20
 
 typedef struct fp_slow_chunk {
     size_t position;
@@ -31,6 +32,10 @@ typedef struct fp_worker {
     uint32_t number;
     fp_lane *lane; /* NULL without a backup */
     void *state;   /* worker_init's */
+
+    /* positions claimed for chunks to come; guarded by nothing, its owner's alone */
+    size_t reserve_first;
+    size_t reserve_end;
 
     /* the chunk in hand */
     bool busy;
@@ -79,9 +84,12 @@ typedef struct fp_worker {
     size_t n_failed;
     size_t failed_capacity;
     fp_texts failed_messages;
+    bool failed_trimmed; /* failures behind failed_last were dropped */
+    size_t failed_last;  /* task index */
 
     /* how it went */
-    size_t chunk_size; /* tasks to take next */
+    size_t chunk_size;   /* tasks to take next */
+    size_t reserve_size; /* and to claim at once */
     int64_t began_ns;
     int64_t compute_ns;
     int64_t wait_ns;
@@ -91,7 +99,8 @@ typedef struct fp_worker {
 void fp_worker_init(fp_worker *worker, struct facpool_job *job, uint32_t number);
 void fp_worker_free(fp_worker *worker);
 
-/* Takes positions first .. end - 1 in hand: those not done, or with `all` every one. Errors: NOMEM. */
+/* Takes positions first .. end - 1 in hand: those not done, or with `all` every one. Factors are
+ * filled with NaN. Errors: NOMEM. */
 int fp_worker_begin(fp_worker *worker, size_t first, size_t end, bool all, facpool_error *err);
 
 /* Fills dates, codes and indexes for slots first_slot .. first_slot + n - 1. Errors: NOMEM. */

@@ -28,11 +28,8 @@ fp_source *fp_source_hold(fp_source *source)
 
 void fp_source_release(fp_source *source)
 {
-    if (!source)
-        return;
-    /* Release pairs with the acquire below: what other holders did happens before the free. */
-    if (atomic_fetch_sub_explicit(&source->references, 1, memory_order_release) != 1)
-        return;
-    atomic_thread_fence(memory_order_acquire);
-    source->type->free(source);
+    /* Release pairs with the acquire half of the last holder's own subtraction: what others did
+     * with the source happens before it is freed. */
+    if (source && atomic_fetch_sub_explicit(&source->references, 1, memory_order_acq_rel) == 1)
+        source->type->free(source);
 }
