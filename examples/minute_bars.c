@@ -194,9 +194,12 @@ static int wait_for_rows(uint64_t *rows, const char *backup, uint64_t enough, pi
         }
         if (*rows >= enough)
             return 0;
+        if (facpool_cancel_is_set(cancel_token)) {
+            fprintf(stderr, "minute_bars: interrupted\n");
+            return -1;
+        }
         memset(&ended, 0, sizeof ended);
-        if (facpool_cancel_is_set(cancel_token) ||
-            waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid) {
+        if (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid) {
             fprintf(stderr, "minute_bars: the child ended before it could be killed\n");
             return -1;
         }
@@ -274,9 +277,9 @@ static int resume_and_compare(struct minute_job *job, const struct minute_run *r
         say(&err);
         goto done;
     }
-    if (report.resumed == 0 || report.resumed >= report.total) {
-        fprintf(stderr, "minute_bars: the kill was not half-way: %" PRIu64 " tasks resumed\n",
-                report.resumed);
+    if (report.new_tasks == 0 || report.new_tasks == report.total) {
+        fprintf(stderr, "minute_bars: the kill was not half-way: %" PRIu64 " tasks had no row\n",
+                report.new_tasks);
         goto done;
     }
     differences = count_differences(undisturbed, resumed, &err);

@@ -10,6 +10,7 @@
 #define PAGE_WORDS    (STRETCHES * STRETCH_WORDS)
 #define DIGIT_SAMPLES 32
 #define REPEAT_SLOTS  2048
+#define SPLIT_SAMPLES 512
 
 /* How much smaller, in per cent, an encoding must be than a faster one. */
 #define CHEAP_GAIN 2
@@ -158,19 +159,18 @@ static int consider_decimals(struct choice *choice, bool *are_decimal)
     return code;
 }
 
-/* The place to split doubles at, the layout's size of the first stretch deciding. */
+/* The place to split doubles at: behind the exponent unless a few digits more are worth it. */
 static int best_low_bits(struct choice *choice, uint8_t *low_bits)
 {
     static const uint8_t candidates[] = {52, 50, 48};
-    struct stretch stretch = choice->stretches[0];
-    size_t least = SIZE_MAX;
+    size_t n = choice->page.n < SPLIT_SAMPLES ? choice->page.n : SPLIT_SAMPLES, least = SIZE_MAX;
     for (size_t i = 0; i < sizeof candidates; i++) {
         size_t size;
-        int code = fp_split_measure(choice->codec, candidates[i], stretch.words, stretch.n, &size,
+        int code = fp_split_measure(choice->codec, candidates[i], choice->page.words, n, &size,
                                     choice->err);
         if (code)
             return code;
-        if (size < least) {
+        if (size + size / 64 < least) {
             least = size;
             *low_bits = candidates[i];
         }

@@ -55,14 +55,14 @@ static void sort_descending(uint64_t *keys, size_t n)
     }
 }
 
-/* Counts the left halves of a sample and sorts them, the most frequent first. Leaves left_codes
- * zero. Returns the words counted. */
+/* Counts the left halves of every step-th word and sorts them, the most frequent first. Leaves
+ * left_codes zero. Returns the words counted. */
 static size_t count_left_halves(fp_codec *codec, struct split *split, const uint64_t *words,
-                                size_t n)
+                                size_t n, size_t step)
 {
     uint32_t *counts = codec->left_codes;
     uint64_t *keys = codec->work;
-    size_t distinct = 0, step = n < SAMPLED_WORDS ? 1 : SAMPLE_STEP;
+    size_t distinct = 0;
     for (size_t i = 0; i < n; i += step) {
         size_t left = left_half(words[i], split->low_bits);
         keys[distinct] = left;
@@ -111,10 +111,11 @@ static size_t choose_dictionary(struct split *split, const uint64_t *keys, size_
     return best;
 }
 
-static size_t plan_split(fp_codec *codec, struct split *split, const uint64_t *words, size_t n)
+static size_t plan_split(fp_codec *codec, struct split *split, const uint64_t *words, size_t n,
+                         size_t step)
 {
     split->dropped = common_zero_bits(words, n, split->low_bits);
-    size_t counted = count_left_halves(codec, split, words, n);
+    size_t counted = count_left_halves(codec, split, words, n, step);
     return choose_dictionary(split, codec->work, counted, n);
 }
 
@@ -133,7 +134,7 @@ int fp_split_measure(fp_codec *codec, unsigned low_bits, const uint64_t *words, 
     if (code)
         return code;
     struct split split = {.low_bits = low_bits};
-    *size = plan_split(codec, &split, words, n);
+    *size = plan_split(codec, &split, words, n, 1);
     return 0;
 }
 
@@ -182,7 +183,7 @@ int fp_split_encode(fp_codec *codec, unsigned low_bits, const uint64_t *words, s
         return code;
     *size = 0;
     struct split split = {.low_bits = low_bits};
-    if (plan_split(codec, &split, words, n) > limit)
+    if (plan_split(codec, &split, words, n, n < SAMPLED_WORDS ? 1 : SAMPLE_STEP) > limit)
         return 0;
     take_codes(codec, &split, words, n);
     unsigned width = split.code_bits + low_bits - split.dropped;
