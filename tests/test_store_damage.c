@@ -350,6 +350,8 @@ static void moved_blocks_are_no_blocks(void)
         outcome o = look_at(path, &s.expected, &context);
         CHECK(o.rows_are_right);
         CHECK(o.is_reported);
+        if (how == 1) /* none of the others is where it was written */
+            CHECK_INT(o.n_rows, 0);
         facpool_verify_report report = {0};
         int rc = fp_store_verify(path, &report, &err);
         CHECK(rc == FACPOOL_E_CORRUPT || report.tail_bytes > 0);
@@ -443,7 +445,7 @@ static void lying_directories_do_no_harm(void)
     free_sample(&s);
 }
 
-/* Every chunk's bytes replaced by noise, checksums made to fit. */
+/* Chunks and dictionaries with noise in them, checksums made to fit. */
 static void lying_chunks_do_no_harm(void)
 {
     const char *path = path_of("wild-chunks.fpb");
@@ -470,6 +472,12 @@ static void lying_chunks_do_no_harm(void)
             fp_store_u64(entry + FP_CHUNK_CHECKSUM, fp_checksum(chunk, size));
             chunk += size;
         }
+        uint8_t *dictionary = block + header_bytes + directory_bytes;
+        size_t dictionary_bytes = fp_load_u32(block + FP_BLOCK_DICTIONARY_BYTES);
+        if (round % 3 == 0)
+            dictionary[random / 7 % dictionary_bytes] = (uint8_t)(random >> 20);
+        fp_store_u64(block + FP_BLOCK_DICTIONARY_CHECKSUM,
+                     fp_checksum(dictionary, dictionary_bytes));
         fp_store_u64(block + FP_BLOCK_DIRECTORY_CHECKSUM,
                      fp_checksum(block + header_bytes, directory_bytes));
         fix_block_checksums(block, s.file.n - (size_t)(block - copy));

@@ -114,7 +114,7 @@ static void print_size(const facpool_info *info)
     if (rows)
         printf(", %.1f a row", (double)info->file_bytes / (double)rows);
     putchar('\n');
-    if (info->durable_bytes < info->valid_bytes)
+    if (!info->closed && info->durable_bytes < info->valid_bytes)
         printf("  synced    %s bytes; the rest has been written, but may not survive a power cut\n",
                tool_count_text(info->durable_bytes, text));
     if (info->valid_bytes < info->file_bytes)
