@@ -108,8 +108,9 @@ static void fill(fp_batch *batch, fp_codes *codes, bool ok, size_t first, size_t
             batch->factors[factor][i] = value_of(factor, row);
         if (!ok) {
             static const int32_t failure_codes[] = {7, -1, INT32_MIN + 1, INT32_MAX};
-            char message[80];
-            snprintf(message, sizeof message, row % 4 ? "no bars on day %zu, 数据缺失" : "", row);
+            char message[80] = "";
+            if (row % 4)
+                snprintf(message, sizeof message, "no bars on day %zu, 数据缺失", row);
             batch->statuses[i] = (uint8_t)(FACPOOL_STATUS_SKIPPED + row % 4);
             batch->failure_codes[i] = failure_codes[row % 4];
             must(fp_texts_add(&batch->messages, message, strlen(message)));

@@ -121,6 +121,16 @@ suite() {
     failed=$((failed + bad))
 }
 
+# tests_but NAMES NAME MESON_TEST_OPTION...: the tests of build-tests/NAME that the options choose,
+# without those of the regular expression NAMES.
+tests_but() {
+    names=$1
+    folder=$out/$2
+    shift 2
+    meson test -C "$folder" --no-rebuild --list "$@" 2>/dev/null | sed -n 's/.* \/ //p' |
+        grep -vxE "$names"
+}
+
 # ------------------------------------------------------------------ what is needed
 
 # A Python of our own with the packages that the checks of the file format and of the factors use.
@@ -144,6 +154,12 @@ set_up_python() {
 }
 
 # ------------------------------------------------------------------ the rounds
+
+# Tests that one round can't make use of: those that look at the sources or the built files; for
+# ThreadSanitizer also those that start no thread, for valgrind those that take long.
+on_files='layers|symbols'
+without_threads="$on_files|minute_bars_parts|codec.*|store_damage|query_model|format|real_data"
+not_small="$on_files|store_damage|query_model"
 
 round_gcc() {
     build gcc gcc || return
@@ -185,14 +201,17 @@ round_tsan() {
     build tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
     OMP_TOOL_LIBRARIES=$archer
     export OMP_TOOL_LIBRARIES
-    suite tsan --no-suite slow --timeout-multiplier 5
+    # shellcheck disable=SC2046
+    suite tsan --timeout-multiplier 5 $(tests_but "$without_threads" tsan --no-suite slow)
     unset OMP_TOOL_LIBRARIES
 }
 
 round_valgrind() {
     build valgrind gcc -Dbuildtype=debugoptimized || return
-    suite valgrind --suite unit --timeout-multiplier 20 --wrapper \
-        'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
+    # shellcheck disable=SC2046
+    suite valgrind --timeout-multiplier 20 --wrapper \
+        'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+        $(tests_but "$not_small" valgrind --suite unit)
 }
 
 round_no_openmp() {

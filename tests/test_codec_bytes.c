@@ -103,6 +103,143 @@ static void pages_written_by_hand_are_read(void)
     fp_codec_free(codec);
 }
 
+/* Each breaks one rule of the format page, and no other. */
+static const struct golden broken[] = {
+    {"0001000000000000000000"
+     "00",
+     FP_LAYOUT_PACKED,
+     2,
+     {0}}, /* a byte too many */
+    {"4101000000000000000000"
+     "000000000000000000",
+     FP_LAYOUT_PACKED,
+     1,
+     {0}}, /* width 65 */
+    {"0005000000000000000200010100010002"
+     "03",
+     FP_LAYOUT_PACKED,
+     40,
+     {0}},                                                         /* twice the same */
+    {"000500000000000000010001280002", FP_LAYOUT_PACKED, 40, {0}}, /* position 40 */
+    {"0005000000000000000200010b0002"
+     "02",
+     FP_LAYOUT_PACKED,
+     10,
+     {0}}, /* 3 bits, not 2 */
+    {"000500000000000000020001010402"
+     "02",
+     FP_LAYOUT_PACKED,
+     10,
+     {0}}, /* a bit from n on */
+    {"0005000000000000000100090000"
+     "020000000000000000",
+     FP_LAYOUT_PACKED,
+     40,
+     {0}}, /* width 9 */
+    {"13"
+     "0000"
+     "0500000000000000",
+     DECIMAL(FP_LAYOUT_CONSTANT),
+     2,
+     {0}}, /* exponent 19 */
+    {"0000000000000000"
+     "07",
+     SPARSE(FP_LAYOUT_RAW),
+     3,
+     {0}}, /* nothing left */
+    {"0000000000000000"
+     "0d"
+     "0900000000000000",
+     SPARSE(FP_LAYOUT_RAW),
+     3,
+     {0}}, /* bit 3 of 3 */
+    {"0300000000000000"
+     "0102"
+     "03000000000000",
+     FP_LAYOUT_PLANES,
+     2,
+     {0}}, /* a fourth kind */
+    {"34300100"
+     "ff03"
+     "0000"
+     "e103",
+     FP_LAYOUT_SPLIT,
+     2,
+     {0}}, /* code 1 of 0 to 0 */
+    {"34300101"
+     "ff030b10"
+     "0000"
+     "e103",
+     FP_LAYOUT_SPLIT,
+     2,
+     {0}}, /* entry of 13 bits */
+    {"34340001"
+     "ff03ff0b"
+     "0000",
+     FP_LAYOUT_SPLIT,
+     2,
+     {0}}, /* 2 entries, 0 bits */
+    {"2f2f0000"
+     "ff03"
+     "0000",
+     FP_LAYOUT_SPLIT,
+     2,
+     {0}}, /* split at 47 */
+    {"34350100"
+     "ff03"
+     "0000",
+     FP_LAYOUT_SPLIT,
+     2,
+     {0}}, /* dropped 53 of 52 */
+    {"34340000"
+     "ff03"
+     "010002"
+     "0000"
+     "0010",
+     FP_LAYOUT_SPLIT,
+     20,
+     {0}},                              /* left of 13 bits */
+    {"0807060504030201", 0x31, 3, {0}}, /* transform 3 */
+    {"0807060504030201", 0x08, 1, {0}}, /* layout 8 */
+};
+
+static void pages_that_break_one_rule_are_refused(void)
+{
+    fp_codec *codec = fp_codec_new(NULL);
+    CHECK(codec);
+    for (size_t b = 0; b < sizeof broken / sizeof broken[0]; b++) {
+        uint8_t bytes[64];
+        uint64_t words[40];
+        size_t size = from_hex(broken[b].hex, bytes);
+        int code = fp_words_decode(codec, broken[b].id, bytes, size, words, broken[b].n, NULL);
+        if (code != FACPOOL_E_CORRUPT)
+            printf("  page %zu: %s\n", b, broken[b].hex);
+        CHECK_INT(code, FACPOOL_E_CORRUPT);
+    }
+    fp_codec_free(codec);
+}
+
+/* zstd itself reads over frames that follow. */
+static void a_second_zstd_frame_is_refused(void)
+{
+    static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0};
+    facpool_error err = FACPOOL_ERROR_INIT;
+    fp_codec *codec = fp_codec_new(NULL);
+    fp_encoding encoding = {.id = FP_LAYOUT_ZSTD, .level = 1};
+    fp_buffer out = {0};
+    uint8_t used = 0;
+    CHECK(codec);
+    make_column(KIND_CYCLE, column, 1000);
+    CHECK_OK(fp_words_encode(codec, &encoding, column, 1000, &out, &used, &err), err);
+    CHECK_INT(used, FP_LAYOUT_ZSTD);
+    CHECK_OK(fp_words_decode(codec, used, out.data, out.size, decoded, 1000, &err), err);
+    CHECK_INT(fp_buffer_put(&out, skippable, sizeof skippable), 0);
+    CHECK_INT(fp_words_decode(codec, used, out.data, out.size, decoded, 1000, &err),
+              FACPOOL_E_CORRUPT);
+    fp_buffer_free(&out);
+    fp_codec_free(codec);
+}
+
 static void checksum_is_xxh3(void)
 {
     CHECK(fp_checksum("", 0) == 0x2d06800538d394c2u);
@@ -289,6 +426,25 @@ static void damaged_texts_are_refused_or_read_without_harm(void)
     fp_codec_free(codec);
 }
 
+static void texts_beyond_1024_bytes_are_refused(void)
+{
+    facpool_error err = FACPOOL_ERROR_INIT;
+    fp_codec *codec = fp_codec_new(NULL);
+    fp_texts texts = {0};
+    fp_buffer out = {0};
+    uint8_t page[1 + 2 + 1025] = {0, 0x00, 0x04};
+    CHECK(codec);
+    CHECK_INT(decode_texts_exactly(codec, page, sizeof page - 1, 1), 0);
+    page[1] = 1;
+    CHECK_INT(decode_texts_exactly(codec, page, sizeof page, 1), FACPOOL_E_CORRUPT);
+    CHECK_INT(fp_texts_add(&texts, (const char *)page, 1025), 0);
+    CHECK_INT(fp_texts_encode(codec, &texts, 0, 1, 1, &out, &err), FACPOOL_E_INVALID);
+    CHECK_INT(out.size, 0);
+    fp_texts_free(&texts);
+    fp_buffer_free(&out);
+    fp_codec_free(codec);
+}
+
 /* ---------------------------------------------------------------- memory that runs out */
 
 struct meter {
@@ -366,11 +522,14 @@ int main(int argc, char **argv)
     take_seed(argc, argv);
     RUN(checksum_is_xxh3);
     RUN(pages_written_by_hand_are_read);
+    RUN(pages_that_break_one_rule_are_refused);
+    RUN(a_second_zstd_frame_is_refused);
     RUN(damaged_pages_are_refused_or_read_without_harm);
     RUN(garbage_is_refused_or_read_without_harm);
     RUN(impossible_pages_are_not_written);
     RUN(texts_come_back);
     RUN(damaged_texts_are_refused_or_read_without_harm);
+    RUN(texts_beyond_1024_bytes_are_refused);
     RUN(every_failed_allocation_is_reported);
     return TEST_END();
 }

@@ -626,9 +626,9 @@ static int run_on_a_full_disk(const char *path)
     for (size_t i = 0; i < 60000; i++) {
         bool ok = statuses[i] == FACPOOL_STATUS_OK;
         kept += ok;
-        if (ok && !same_bits(facpool_result_factor(result, 1)[i],
-                             value_of(facpool_result_dates(result)[i],
-                                      facpool_result_code(result, i), 1)))
+        if (ok && !same_bits(
+                      facpool_result_factor(result, 1)[i],
+                      value_of(facpool_result_dates(result)[i], facpool_result_code(result, i), 1)))
             return 4;
     }
     if (kept != r.ok)

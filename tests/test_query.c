@@ -122,10 +122,12 @@ static void a_point_question_reads_one_page_of_one_block(void)
 static void a_key_between_pages_reads_none(void)
 {
     fake_source *fake = fake_source_new("gap.fpb", 1, 2, false);
-    fake_row rows[] = {ok_row(1, 0), ok_row(1, 1), ok_row(1, 8), ok_row(1, 9)};
-    fake_source_add(fake, rows, 4);
+    fake_row rows[] = {ok_row(1, 0), ok_row(1, 1), ok_row(1, 8), ok_row(1, 9), ok_row(2, 5)};
+    fake_source_add(fake, rows, 5);
     const char *codes[] = {"000005"};
+    int64_t date = 1;
     facpool_filter filter = FACPOOL_FILTER_INIT;
+    filter.date_max = &date;
     filter.codes = codes;
     filter.n_codes = 1;
     facpool_cursor *cursor = ask(fake, &filter);
@@ -388,6 +390,24 @@ static void mixed_blocks_are_told_apart_row_by_row(void)
     release(fake);
 }
 
+static void a_task_that_was_not_run_supersedes_nothing(void)
+{
+    fake_source *file = fake_source_new("file.fpb", 1, 4, false);
+    fake_source *result = fake_source_new("the run's result", 1, 4, true);
+    fake_row rows[] = {ok_row(1, 0), ok_row(1, 1)};
+    rows[0].status = FACPOOL_STATUS_NONE;
+    rows[0].timestamp = 99;
+    fake_source_add(result, rows, 2);
+    add_one(file, 1, FACPOOL_STATUS_TIMEOUT, 10, 0);
+    facpool_filter filter = FACPOOL_FILTER_INIT;
+    filter.statuses = FACPOOL_STATUS_BIT(FACPOOL_STATUS_TIMEOUT);
+    facpool_cursor *cursor = ask_two(file, result, &filter);
+    CHECK_INT(count_rows(cursor), 1);
+    facpool_cursor_free(cursor);
+    release(file);
+    release(result);
+}
+
 /* ------------------------------------------------------------------ batches */
 
 static void small_blocks_share_a_batch_and_large_ones_have_their_own(void)
@@ -409,6 +429,33 @@ static void small_blocks_share_a_batch_and_large_ones_have_their_own(void)
     CHECK_INT(view.n_rows, 5000);
     CHECK_INT(view.dates[4999], 5099);
     CHECK_INT(facpool_cursor_next_batch(cursor, &view, &err), 0);
+    facpool_cursor_free(cursor);
+    release(fake);
+}
+
+static void a_batch_never_has_more_than_65536_rows(void)
+{
+    static fake_row rows[FP_BLOCK_ROWS];
+    fake_source *fake = fake_source_new("full.fpb", 1, 1024, false);
+    for (int i = 0; i < FP_BLOCK_ROWS; i++)
+        rows[i] = ok_row(i, 0);
+    fake_source_add(fake, rows, 100);
+    fake_source_add(fake, rows, FP_BLOCK_ROWS);
+    int64_t first = 1; /* so that the large block is not taken as a whole */
+    facpool_filter filter = FACPOOL_FILTER_INIT;
+    filter.date_min = &first;
+    facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
+    facpool_cursor *cursor = ask(fake, &filter);
+    size_t n = 0;
+    while (facpool_cursor_next_batch(cursor, &view, &err) == 1) {
+        CHECK(view.n_rows <= FP_BLOCK_ROWS);
+        for (size_t i = 0; i < view.n_rows; i++, n++) {
+            int64_t date = n < 99 ? (int64_t)n + 1 : (int64_t)n - 98;
+            CHECK_INT(view.dates[i], date);
+            CHECK(view.factors[0][i] == (double)date);
+        }
+    }
+    CHECK_INT(n, 99 + FP_BLOCK_ROWS - 1);
     facpool_cursor_free(cursor);
     release(fake);
 }
@@ -443,7 +490,7 @@ static void damage_is_told_once_and_gone_past(void)
         filter.order = order;
         facpool_cursor *cursor = ask(fake, &filter);
         facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
-        size_t n = 0, reports = 0;
+        size_t n = 0, reports = 0, lost_reports = 0;
         int rc;
         while ((rc = facpool_cursor_next_batch(cursor, &view, &err)) != 0) {
             if (rc == 1) {
@@ -457,8 +504,10 @@ static void damage_is_told_once_and_gone_past(void)
             CHECK(strstr(err.message, lost ? "500 of its 500" : "20 of its 500"));
             CHECK(strstr(err.message, "fake damage"));
             reports++;
+            lost_reports += lost;
         }
         CHECK_INT(reports, 2);
+        CHECK_INT(lost_reports, 1);
         CHECK_INT(n, DATES * CODES - 500 - 20);
         CHECK_INT(stats_of(cursor).blocks_damaged, 2);
         facpool_cursor_free(cursor);
@@ -607,7 +656,9 @@ int main(void)
     RUN(promise_12_across_files_ok_then_the_later_time_then_the_later_path);
     RUN(files_of_different_dates_are_not_compared);
     RUN(mixed_blocks_are_told_apart_row_by_row);
+    RUN(a_task_that_was_not_run_supersedes_nothing);
     RUN(small_blocks_share_a_batch_and_large_ones_have_their_own);
+    RUN(a_batch_never_has_more_than_65536_rows);
     RUN(a_batch_begins_behind_the_last_row_given);
     RUN(damage_is_told_once_and_gone_past);
     RUN(blocks_that_can_not_be_listed_are_told_of);

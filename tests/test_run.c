@@ -115,11 +115,11 @@ static void wrong_options_are_named(void)
     facpool_result *result = NULL;
     const char *twice[] = {"a", "a", "b"}, *fixed[] = {"a", "date", "b"};
     facpool_run_options good = make_options(&w, executor), bad;
-#define REFUSED(change, code)                                                                \
-    bad = good;                                                                              \
-    change;                                                                                  \
-    err.message[0] = 0;                                                                      \
-    CHECK_INT(facpool_run(tasks, &bad, &result, &err), code);                                \
+#define REFUSED(change, code)                                                                      \
+    bad = good;                                                                                    \
+    change;                                                                                        \
+    err.message[0] = 0;                                                                            \
+    CHECK_INT(facpool_run(tasks, &bad, &result, &err), code);                                      \
     CHECK(err.message[0] && !result)
     REFUSED(bad.fn = NULL, FACPOOL_E_INVALID);
     REFUSED(bad.batch_fn = batch_fn, FACPOOL_E_INVALID);

@@ -1,29 +1,10 @@
-/* The store: what goes in by a sink comes out by a source, bit for bit, under every mode and
- * durability, and what must be refused is refused. Damage is in test_store_damage.c, threads in
- * test_store_threads.c. */
-#include <errno.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-
+/* The store: what goes in by a sink comes out by a source, bit for bit, under every mode, and what
+ * must be refused is refused. Syncs and write errors are in test_store_sync.c, damage in
+ * test_store_damage.c, threads in test_store_threads.c. */
 #include "base/buffer.h"
 #include "codec/checksum.h"
 #include "store/binary.h"
 #include "store_rows.h"
-
-/* Stands in for the system's call: counts syncs, and fails them on demand. */
-static int syncs;
-static bool syncs_fail;
-
-int fdatasync(int fd)
-{
-    syncs++;
-    if (syncs_fail) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_fdatasync, fd);
-}
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
@@ -44,7 +25,7 @@ static void add_rows(rows *r, size_t from, size_t n, int status)
 /* Reads the file and compares with `expected`, which gets sorted. */
 static void check_file(const char *path, rows *expected)
 {
-    rows found;
+    rows found = {0};
     uint64_t n_damaged = 0, tail = 0;
     CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
     rows_sort(expected);
@@ -166,6 +147,15 @@ static void codes_without_a_rank_give_the_same_dictionary(void)
     CHECK_INT(block.size, n);
     CHECK(memcmp(block.bytes, ranked, n) == 0);
     free(ranked);
+
+    /* An encoder remembers nothing of the codes of earlier blocks. */
+    fp_encoder *fresh = fp_format_binary.new_encoder(&schema, 1);
+    fp_encoded_block other;
+    CHECK_OK(fp_format_binary.encode(encoder, &batch, 100, 200, &block, &err), err);
+    CHECK_OK(fp_format_binary.encode(fresh, &batch, 100, 200, &other, &err), err);
+    CHECK_INT(block.size, other.size);
+    CHECK(memcmp(block.bytes, other.bytes, block.size) == 0);
+    fp_format_binary.free_encoder(fresh);
     fp_format_binary.free_encoder(encoder);
     fp_schema_free(&schema);
     fp_batch_free(&batch);
@@ -303,7 +293,7 @@ static void overwrite_replaces_whole_files_and_backups_only(void)
 
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
-    rows found;
+    rows found = {0};
     CHECK_OK(read_rows(old, &context, &found, &err), err);
     rows_sort(&first);
     CHECK(rows_are_same(&found, &first)); /* a snapshot of what was there */
@@ -490,144 +480,6 @@ static void info_says_what_is_there(void)
     rows_free(&expected);
 }
 
-/* ------------------------------------------------------------------ durability and failures */
-
-static void groups_are_synced_by_tick(void)
-{
-    const char *path = path_of("group.fpb");
-    facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
-    fp_sink *sink;
-    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    int64_t next;
-    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
-    CHECK(next == INT64_MAX);
-    int before = syncs;
-    CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
-    CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
-    CHECK_INT(sink->rows_durable, 0);
-    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
-    CHECK_INT(syncs, before);
-    CHECK(next != INT64_MAX);
-    CHECK_OK(sink->type->tick(sink, next, &next, &err), err);
-    CHECK_INT(syncs, before + 1);
-    CHECK_INT(sink->rows_durable, 200);
-    CHECK(next == INT64_MAX);
-    CHECK_OK(append_rows(sink, &r, 200, 100, &err), err);
-    CHECK_INT(sink->rows_durable, 200);
-    CHECK_OK(sink->type->sync(sink, &err), err);
-    CHECK_INT(sink->rows_durable, 300);
-    before = syncs;
-    CHECK_OK(sink->type->sync(sink, &err), err);
-    CHECK_INT(syncs, before);
-    CHECK_OK(sink->type->close(sink, &err), err);
-    CHECK_INT(syncs, before + 1); /* of the index */
-    rows_free(&r);
-}
-
-static void batch_durability_syncs_every_block(void)
-{
-    const char *path = path_of("batch.fpb");
-    facpool_backup_options options = options_for(path, 0);
-    options.durability = FACPOOL_DURABILITY_BATCH;
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
-    fp_sink *sink;
-    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    for (size_t part = 0; part < 3; part++) {
-        CHECK_OK(append_rows(sink, &r, part * 100, 100, &err), err);
-        CHECK_INT(sink->rows_durable, part * 100 + 100);
-    }
-    CHECK_OK(sink->type->close(sink, &err), err);
-    rows_free(&r);
-}
-
-static void no_durability_syncs_only_what_it_creates(void)
-{
-    const char *path = path_of("none.fpb");
-    facpool_backup_options options = options_for(path, 0);
-    options.durability = FACPOOL_DURABILITY_NONE;
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
-    fp_sink *sink;
-    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    int before = syncs;
-    CHECK_OK(append_rows(sink, &r, 0, 300, &err), err);
-    int64_t next;
-    CHECK_OK(sink->type->tick(sink, INT64_MAX, &next, &err), err);
-    CHECK(next == INT64_MAX);
-    CHECK_INT(sink->rows_durable, 0);
-    CHECK_OK(sink->type->close(sink, &err), err);
-    CHECK_INT(syncs, before);
-    check_file(path, &r);
-    rows_free(&r);
-}
-
-static void a_failed_sync_is_final(void)
-{
-    const char *path = path_of("sync.fpb");
-    facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
-    fp_sink *sink;
-    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
-    CHECK_OK(sink->type->sync(sink, &err), err);
-    CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
-    syncs_fail = true;
-    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
-    CHECK_INT(err.os_errno, EIO);
-    syncs_fail = false;
-    int before = syncs;
-    int64_t next;
-    CHECK_INT(sink->rows_durable, 100);
-    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
-    CHECK_INT(sink->type->tick(sink, INT64_MAX, &next, &err), FACPOOL_E_IO);
-    CHECK_INT(append_rows(sink, &r, 200, 100, &err), FACPOOL_E_IO);
-    CHECK_INT(sink->rows_durable, 100);
-    CHECK_INT(sink->rows_written, 200);
-    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
-    CHECK_INT(syncs, before); /* never again, not even at close */
-    r.n = 200;
-    check_file(path, &r);
-    rows_free(&r);
-}
-
-/* As on a full disk: the file may not grow beyond a limit, which strikes within a block. */
-static void a_full_disk_leaves_the_last_good_block(void)
-{
-    const char *path = path_of("full.fpb");
-    facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(4000, FACPOOL_STATUS_OK);
-    fp_sink *sink;
-    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    CHECK_OK(append_rows(sink, &r, 0, 1000, &err), err);
-    bytes one = load_file(path);
-    struct rlimit old, limit;
-    getrlimit(RLIMIT_FSIZE, &old);
-    limit = old;
-    limit.rlim_cur = one.n + one.n / 2;
-    setrlimit(RLIMIT_FSIZE, &limit);
-    int rc = append_rows(sink, &r, 1000, 1000, &err);
-    setrlimit(RLIMIT_FSIZE, &old);
-    CHECK_INT(rc, FACPOOL_E_IO);
-    CHECK_INT(err.os_errno, EFBIG);
-    CHECK_INT(append_rows(sink, &r, 1000, 1000, &err), FACPOOL_E_IO);
-    CHECK_INT(err.os_errno, EFBIG); /* the first error, again */
-    CHECK_INT(sink->rows_written, 1000);
-    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
-    bytes left = load_file(path);
-    CHECK_INT(left.n, one.n);
-    CHECK(memcmp(left.at, one.at, one.n) == 0);
-    options.mode = FACPOOL_MODE_RESUME;
-    fp_sink_opening opening;
-    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
-    CHECK_INT(opening.tail_bytes_cut, 0);
-    CHECK_OK(append_rows(sink, &r, 1000, 3000, &err), err);
-    CHECK_OK(sink->type->close(sink, &err), err);
-    check_file(path, &r);
-    free(one.at);
-    free(left.at);
-    rows_free(&r);
-}
-
 static void no_temporary_file_is_left_behind(void)
 {
     DIR *folder = opendir(test_folder);
@@ -659,11 +511,6 @@ int main(void)
     RUN(newer_versions_are_refused_by_name);
     RUN(a_snapshot_grows_only_by_being_taken_again);
     RUN(info_says_what_is_there);
-    RUN(groups_are_synced_by_tick);
-    RUN(batch_durability_syncs_every_block);
-    RUN(no_durability_syncs_only_what_it_creates);
-    RUN(a_failed_sync_is_final);
-    RUN(a_full_disk_leaves_the_last_good_block);
     RUN(no_temporary_file_is_left_behind);
     remove_folder();
     return TEST_END();

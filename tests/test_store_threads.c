@@ -62,7 +62,7 @@ static void *commit_groups(void *arg)
 static bool snapshot_is_sound(const fp_source *source, fp_read_context *context)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
-    rows found;
+    rows found = {0};
     if (read_rows(source, context, &found, &error))
         return false;
     bool sound = found.n % BATCH_ROWS == 0 && !found.corrupt_blocks && !source->n_damaged &&
@@ -152,7 +152,7 @@ static void four_writers_a_committer_and_two_readers(void)
         CHECK_INT(s.sink->rows_written, N_WRITERS * BATCHES * BATCH_ROWS);
         CHECK_OK(s.sink->type->close(s.sink, &err), err);
 
-        rows expected = {0}, found;
+        rows expected = {0}, found = {0};
         for (int batch = 0; batch < N_WRITERS * BATCHES; batch++) {
             rows r = rows_of_batch(batch);
             for (size_t i = 0; i < r.n; i++)
@@ -250,7 +250,7 @@ static void racing_writers_lose_nothing(void)
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
     CHECK_INT(s.failures, 0);
-    rows found;
+    rows found = {0};
     CHECK_OK(read_file(s.path, &found, NULL, NULL, &err), err);
     CHECK_INT(found.n, 40 * BATCH_ROWS);
     rows_free(&found);

@@ -1,11 +1,11 @@
 /* Texts for numbers and times, and the way out for all output. Called by every subcommand. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "tool.h"
 
 int tool_fail(const char *format, ...)
@@ -35,14 +35,19 @@ bool tool_output_is_closed(void)
     return ferror(stdout) != 0;
 }
 
+/* Whether output goes to another program, which may well stop reading when it has seen enough. */
+static bool output_is_piped(void)
+{
+    struct stat status;
+    return fstat(fileno(stdout), &status) == 0 &&
+           (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+}
+
 int tool_end_output(int status)
 {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || output_is_piped())
         return status;
-    if (errno == EPIPE || errno == 0) /* 0: told of by an earlier write, as a reader gone away is */
-        return status;
-    return tool_fail("can't write the output: %s", strerror(errno));
+    return tool_fail("the output could not be written, it is not complete: is the disk full?");
 }
 
 const char *tool_count_text(uint64_t n, char *to)

@@ -76,8 +76,10 @@ static int call_tasks(facpool_job *job, fp_worker *w, size_t *n_finished)
         task.date = walk.date;
         task.code = fp_texts_at(codes, walk.code_id);
         int outcome = run->fn(&task, factors, run->user);
-        if (outcome != 0 && task_not_ok(w, slot, &task, factors, outcome))
+        if (outcome != 0 && task_not_ok(w, slot, &task, factors, outcome)) {
+            *n_finished = slot;
             return FACPOOL_E_NOMEM;
+        }
         w->pending_length = 0;
         slot++;
         /* Pairs with the acquire in fp_worker_collect. */

@@ -19,6 +19,19 @@ static fp_worker *worker_of(facpool_job *job, uint32_t number, facpool_error *er
     return NULL;
 }
 
+/* A slice can be completed only where it has room for what the library finds it again by. */
+static int check_slice(const facpool_slice *slice, facpool_error *err)
+{
+    facpool_slice own;
+    int rc = fp_abi_import(&own, sizeof own, slice, "facpool_slice", err);
+    if (!rc && slice->size < sizeof own)
+        rc = fp_fail(err, FACPOOL_E_ABI,
+                     "facpool_slice has %zu bytes, but a job needs all %zu: initialise it with "
+                     "FACPOOL_SLICE_INIT",
+                     slice->size, sizeof own);
+    return rc;
+}
+
 int facpool_job_take(facpool_job *job, uint32_t number, facpool_slice *slice, double **factors,
                      facpool_error *err)
 {
@@ -29,7 +42,9 @@ int facpool_job_take(facpool_job *job, uint32_t number, facpool_slice *slice, do
         return fp_fail(err, FACPOOL_E_STATE,
                        "worker %u has a slice in hand: complete it before taking another",
                        (unsigned)number);
-    int rc = fp_job_claim(job, worker, false, err);
+    int rc = check_slice(slice, err);
+    if (!rc)
+        rc = fp_job_claim(job, worker, false, err);
     if (rc <= 0)
         return rc;
     facpool_slice own;
@@ -47,6 +62,9 @@ int facpool_job_take(facpool_job *job, uint32_t number, facpool_slice *slice, do
 int facpool_job_complete(facpool_job *job, const facpool_slice *slice, int outcome,
                          facpool_error *err)
 {
+    int slice_rc = check_slice(slice, err);
+    if (slice_rc)
+        return slice_rc;
     fp_worker *worker = slice->internal;
     if (!worker || worker->job != job || !worker->busy)
         return fp_fail(err, FACPOOL_E_STATE,

@@ -198,5 +198,6 @@ const fp_format fp_format_binary = {
     .find_block = fp_binary_find_block,
     .check_block = fp_binary_check_block,
     .encode_index = fp_binary_encode_index,
+    .find_index = fp_binary_find_index,
     .parse_index = fp_binary_parse_index,
 };

@@ -106,7 +106,12 @@ enum {
 };
 
 /* An index block: header, one entry a block, trailer. */
-enum { FP_INDEX_N_BLOCKS = 0, FP_INDEX_N_DAMAGED = 8, FP_INDEX_ENTRIES = 16 };
+enum {
+    FP_INDEX_N_BLOCKS = 0,
+    FP_INDEX_N_DAMAGED = 8,
+    FP_INDEX_N_GIVEN_UP = 16,
+    FP_INDEX_ENTRIES = 24
+};
 enum {
     FP_ENTRY_OFFSET = 0,
     FP_ENTRY_BYTES = 8,
@@ -196,9 +201,12 @@ void fp_binary_seal(fp_encoded_block *block, const fp_seal *seal);
 void fp_binary_seal_header(uint8_t *header, const fp_seal *seal);
 
 /* binary_index.c */
-int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index, uint64_t n_damaged,
-                           const fp_seal *seal, fp_buffer *out, facpool_error *err);
-int fp_binary_parse_index(const fp_place *place, fp_parsed_index *out, facpool_error *err);
+int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index,
+                           fp_index_counts counts, const fp_seal *seal, fp_buffer *out,
+                           facpool_error *err);
+int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err);
+int fp_binary_parse_index(const fp_place *place, uint64_t offset, fp_parsed_index *out,
+                          facpool_error *err);
 bool fp_binary_trailer_is_sound(const uint8_t *trailer, const fp_schema *schema,
                                 uint64_t index_offset, uint64_t index_bytes);
 

@@ -82,8 +82,9 @@ static uint64_t entries_bytes_of(const fp_log_index *index)
     return bytes;
 }
 
-int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index, uint64_t n_damaged,
-                           const fp_seal *seal, fp_buffer *out, facpool_error *err)
+int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index,
+                           fp_index_counts counts, const fp_seal *seal, fp_buffer *out,
+                           facpool_error *err)
 {
     uint64_t entries_bytes = entries_bytes_of(index);
     if (entries_bytes >= FP_BINARY_MOST_INDEX_BYTES)
@@ -100,7 +101,9 @@ int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index, u
     out->size = header_bytes;
     int rc = fp_buffer_put_u64(out, index->n);
     if (!rc)
-        rc = fp_buffer_put_u64(out, n_damaged);
+        rc = fp_buffer_put_u64(out, counts.damaged);
+    if (!rc)
+        rc = fp_buffer_put_u64(out, counts.given_up);
     for (size_t i = 0; !rc && i < index->n; i++)
         rc = put_entry(index, i, out);
     if (rc)
@@ -181,7 +184,8 @@ static int take_entries(fp_bytes *bytes, uint64_t from, fp_parsed_index *out, bo
                         facpool_error *err)
 {
     uint64_t n_blocks = fp_bytes_u64(bytes);
-    out->n_damaged = fp_bytes_u64(bytes);
+    out->counts.damaged = fp_bytes_u64(bytes);
+    out->counts.given_up = fp_bytes_u64(bytes);
     *sound = !bytes->failed;
     for (uint64_t i = 0; *sound && i < n_blocks; i++) {
         fp_log_entry entry;
@@ -196,7 +200,7 @@ static int take_entries(fp_bytes *bytes, uint64_t from, fp_parsed_index *out, bo
 }
 
 /* The offset that the trailer at the end of the file gives. */
-static int find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err)
+int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err)
 {
     fp_window *window = place->window;
     uint64_t size = window->size;
@@ -235,22 +239,19 @@ static int read_entries(const fp_place *place, const fp_binary_header *header, f
     return *sound ? take_entries(&entries, place->header_end, out, sound, err) : 0;
 }
 
-int fp_binary_parse_index(const fp_place *place, fp_parsed_index *out, facpool_error *err)
+int fp_binary_parse_index(const fp_place *place, uint64_t offset, fp_parsed_index *out,
+                          facpool_error *err)
 {
     *out = (fp_parsed_index){0};
-    fp_parsed_index parsed = {0};
-    bool found;
-    int rc = find_index(place, &parsed.offset, &found, err);
-    if (rc || !found)
-        return rc;
+    fp_parsed_index parsed = {.offset = offset};
     const uint8_t *bytes;
     size_t got;
-    rc = fp_window_get(place->window, parsed.offset, FP_BINARY_MOST_BLOCK_HEADER_BYTES, &bytes,
-                       &got, err);
+    int rc = fp_window_get(place->window, parsed.offset, FP_BINARY_MOST_BLOCK_HEADER_BYTES, &bytes,
+                           &got, err);
     fp_binary_header header;
     if (rc || !fp_binary_parse_header(place->schema, parsed.offset, bytes, got, &header) ||
         !header.parsed.is_index ||
-        header.parsed.entry.block.bytes != place->window->size - parsed.offset)
+        header.parsed.entry.block.bytes > place->window->size - parsed.offset)
         return rc;
     parsed.sequence = header.parsed.entry.sequence;
     parsed.durable_end = header.parsed.durable_end;

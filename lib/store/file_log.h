@@ -19,8 +19,8 @@ typedef struct fp_log_contents {
     uint64_t end;           /* behind the last good block: what follows is a torn tail */
     uint64_t durable_end;   /* what is known to have survived a sync */
     uint64_t next_sequence; /* the next block's */
-    uint64_t n_damaged;     /* blocks that can't be listed */
-    uint64_t first_damage;  /* offset, where n_damaged > 0 */
+    fp_index_counts counts; /* blocks that can't be listed, or are not listed any more */
+    uint64_t first_damage;  /* offset, where counts.damaged > 0 */
     bool closed;            /* an index block is the last thing before `end` */
     fp_log_index index;
 } fp_log_contents;
@@ -32,9 +32,15 @@ void fp_log_contents_free(fp_log_contents *contents);
 int fp_log_find_contents(const fp_format *format, const fp_place *place, bool trust_index,
                          fp_log_contents *out, facpool_error *err);
 
-/* Takes in what follows contents->end. */
-int fp_log_walk(const fp_format *format, const fp_place *place, fp_log_contents *contents,
-                facpool_error *err);
+/* Takes in what follows contents->end. An index block on the way tells which blocks before it
+ * count, unless trust_index is false. */
+int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
+                fp_log_contents *contents, facpool_error *err);
+
+/* Takes blocks that fail their checks off the list, for good once an index block says so; *n gets
+ * how many, those that could not be listed at all included. Errors: IO, NOMEM. */
+int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
+                           fp_log_contents *contents, uint64_t *n, facpool_error *err);
 
 /* ------------------------------------------------------------------ reading */
 
@@ -120,5 +126,9 @@ typedef struct fp_log {
 
 extern const fp_sink_type fp_log_sink_type;
 void fp_log_free(fp_log *log);
+
+/* Appends an index block and, where the durability syncs at all, syncs before and after. Lock
+ * held. */
+int fp_log_end_well(fp_log *log, facpool_error *err);
 
 #endif

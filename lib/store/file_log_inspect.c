@@ -68,7 +68,7 @@ int fp_store_info(const facpool_info **out, const char *path, facpool_error *err
     info->file_bytes = source->file_bytes;
     info->valid_bytes = contents->end;
     info->durable_bytes = contents->durable_end;
-    info->damaged_blocks = contents->n_damaged;
+    info->damaged_blocks = contents->counts.damaged + contents->counts.given_up;
     info->created_us = source->base.schema.created_us;
     fp_source_release(&source->base);
     *out = info;
@@ -135,8 +135,12 @@ static int count_lost_rows(const fp_log_source *source, const fp_place *place,
                            facpool_verify_report *report, facpool_error *err)
 {
     fp_parsed_index parsed;
-    int rc = source->format->parse_index(place, &parsed, err);
-    if (rc || !parsed.found)
+    uint64_t offset;
+    bool found;
+    int rc = source->format->find_index(place, &offset, &found, err);
+    if (!rc && found)
+        rc = source->format->parse_index(place, offset, &parsed, err);
+    if (rc || !found || !parsed.found)
         return rc;
     const fp_log_index *walked = &source->contents.index;
     size_t at = 0;
@@ -167,12 +171,12 @@ int fp_log_verify(const char *path, facpool_verify_report *report, facpool_error
     }
     fp_place place = {
         .window = &window, .schema = &source->base.schema, .header_end = contents->header_end};
-    if (contents->n_damaged) {
-        note_damage(&found, contents->n_damaged, 0, contents->first_damage);
-        found.blocks += contents->n_damaged;
+    if (contents->counts.damaged) {
+        note_damage(&found, contents->counts.damaged, 0, contents->first_damage);
+        found.blocks += contents->counts.damaged;
     }
     rc = verify_blocks(source, &place, &found, err);
-    if (!rc && contents->n_damaged)
+    if (!rc && contents->counts.damaged)
         rc = count_lost_rows(source, &place, &found, err);
     found.tail_bytes = source->base.tail_bytes;
     found.closed = contents->closed && !found.tail_bytes;

@@ -102,7 +102,7 @@ done:
 int fp_log_create(fp_sink **out, const fp_log_settings *settings, const fp_schema *wanted,
                   bool replace, facpool_error *err)
 {
-    fp_log *log;
+    fp_log *log = NULL;
     int rc = log_new(&log, settings, err);
     if (rc)
         return rc;
@@ -119,9 +119,11 @@ int fp_log_create(fp_sink **out, const fp_log_settings *settings, const fp_schem
     return 0;
 }
 
-/* Reads the header, compares it with what is wanted, and finds the blocks. */
+/* Reads the header, compares it with what is wanted, and finds the blocks. One who goes on writing
+ * (wanted is given) runs the tasks of damaged blocks again: those blocks must not be read any
+ * more, or some of their rows would be there twice. */
 static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uint64_t *file_bytes,
-                     facpool_error *err)
+                     uint64_t *n_given_up, facpool_error *err)
 {
     fp_window window;
     int rc = fp_window_init(&window, &log->file, OPEN_AHEAD_BYTES, err);
@@ -137,6 +139,8 @@ static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uin
     if (!rc) {
         fp_place place = {.window = &window, .schema = schema, .header_end = header_end};
         rc = fp_log_find_contents(log->format, &place, true, &log->contents, err);
+        if (!rc && wanted)
+            rc = fp_log_give_up_damaged(log->format, &place, &log->contents, n_given_up, err);
     }
     *file_bytes = window.size;
     fp_window_free(&window);
@@ -161,15 +165,21 @@ static int settle(fp_log *log, uint64_t file_bytes, facpool_error *err)
 int fp_log_resume(fp_sink **out, const fp_log_settings *settings, fp_file *file,
                   const fp_schema *wanted, fp_sink_opening *opening, facpool_error *err)
 {
-    fp_log *log;
+    fp_log *log = NULL;
     int rc = log_new(&log, settings, err);
     if (rc)
         return rc;
     log->file = *file;
-    uint64_t file_bytes = 0;
-    rc = take_over(log, settings->path, wanted, &file_bytes, err);
+    uint64_t file_bytes = 0, n_given_up = 0, end;
+    rc = take_over(log, settings->path, wanted, &file_bytes, &n_given_up, err);
+    end = log->contents.end;
     if (!rc)
         rc = settle(log, file_bytes, err);
+    if (!rc && n_given_up) {
+        fp_lock_enter(&log->lock);
+        rc = fp_log_end_well(log, err);
+        fp_lock_leave(&log->lock);
+    }
     if (!rc)
         rc = open_reading(log, settings->path, err);
     if (rc) {
@@ -179,8 +189,8 @@ int fp_log_resume(fp_sink **out, const fp_log_settings *settings, fp_file *file,
     }
     *file = (fp_file)FP_FILE_CLOSED;
     opening->existed = true;
-    opening->damaged_blocks = log->contents.n_damaged;
-    opening->tail_bytes_cut = file_bytes - log->contents.end;
+    opening->damaged_blocks = wanted ? n_given_up : log->contents.counts.damaged;
+    opening->tail_bytes_cut = file_bytes - end;
     *out = &log->base;
     return 0;
 }

@@ -125,7 +125,7 @@ int fp_log_source_new(fp_log_source **out, const fp_format *format, fp_log_file 
         return rc;
     }
     base->n_blocks = contents->index.n;
-    base->n_damaged = contents->n_damaged;
+    base->n_damaged = contents->counts.damaged;
     base->tail_bytes = file_bytes - contents->end;
     source->contents = *contents;
     source->file_bytes = file_bytes;
@@ -185,7 +185,7 @@ static int walk_on(fp_log_source **out, const fp_log_source *old, const fp_place
     int rc = fp_log_index_copy(&contents.index, &old->contents.index, err);
     if (rc)
         return rc;
-    rc = fp_log_walk(old->format, place, &contents, err);
+    rc = fp_log_walk(old->format, place, true, &contents, err);
     if (!rc)
         rc = fp_log_source_new(out, old->format, old->file, old->base.path, &old->base.schema,
                                &contents, place->window->size, err);

@@ -36,6 +36,7 @@ typedef struct walk {
     size_t capacity;
     uint64_t durable_end;
     uint64_t next_sequence;
+    bool trust_index;
     size_t n_kept_anyway; /* items up to the last one of a writer that never syncs */
 } walk;
 
@@ -167,9 +168,31 @@ static void accept(fp_log_contents *contents, const walked *item)
     contents->end = item->end;
     contents->next_sequence = item->next_sequence;
     contents->closed = item->is_index;
-    if (item->is_gap && !contents->n_damaged)
+    if (item->is_gap && !contents->counts.damaged)
         contents->first_damage = item->offset;
-    contents->n_damaged += item->missing;
+    contents->counts.damaged += item->missing;
+}
+
+/* An index block says which blocks before it count: what it does not list was given up, and what it
+ * counts as damaged is. */
+static int adopt_index(walk *w, const walked *item, facpool_error *err)
+{
+    fp_parsed_index parsed;
+    int rc = w->format->parse_index(w->place, item->offset, &parsed, err);
+    if (rc || !parsed.found)
+        return rc;
+    fp_log_index *index = &w->contents->index;
+    size_t listed = 0;
+    for (size_t i = 0; i < item->n_entries; i++) {
+        fp_log_entry *entry = &index->entries[i];
+        while (listed < parsed.index.n && parsed.index.entries[listed].sequence < entry->sequence)
+            listed++;
+        if (listed == parsed.index.n || parsed.index.entries[listed].sequence != entry->sequence)
+            entry->is_given_up = true;
+    }
+    w->contents->counts = parsed.counts;
+    fp_log_index_free(&parsed.index);
+    return 0;
 }
 
 /* Second pass: how far the log goes. */
@@ -186,19 +209,25 @@ static int decide(walk *w, size_t entries_before, facpool_error *err)
             break;
         accept(contents, &w->items[i]);
         contents->index.n = w->items[i].n_entries;
+        if (w->items[i].is_index && w->trust_index)
+            rc = adopt_index(w, &w->items[i], err);
+        if (rc)
+            return rc;
     }
+    fp_log_index_compact(&contents->index);
     if (w->durable_end > contents->durable_end)
         contents->durable_end = w->durable_end;
     return 0;
 }
 
-int fp_log_walk(const fp_format *format, const fp_place *place, fp_log_contents *contents,
-                facpool_error *err)
+int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
+                fp_log_contents *contents, facpool_error *err)
 {
     size_t entries_before = contents->index.n;
     walk w = {.format = format,
               .place = place,
               .contents = contents,
+              .trust_index = trust_index,
               .durable_end = contents->durable_end,
               .next_sequence = contents->next_sequence};
     place->window->ahead = WALK_AHEAD_BYTES;
@@ -214,8 +243,11 @@ int fp_log_walk(const fp_format *format, const fp_place *place, fp_log_contents 
 static int contents_of_index(const fp_format *format, const fp_place *place, bool *found,
                              fp_log_contents *out, facpool_error *err)
 {
-    fp_parsed_index parsed;
-    int rc = format->parse_index(place, &parsed, err);
+    fp_parsed_index parsed = {0};
+    uint64_t offset;
+    int rc = format->find_index(place, &offset, found, err);
+    if (!rc && *found)
+        rc = format->parse_index(place, offset, &parsed, err);
     if (rc)
         return rc;
     *found = parsed.found;
@@ -224,7 +256,7 @@ static int contents_of_index(const fp_format *format, const fp_place *place, boo
                                  .end = place->window->size,
                                  .durable_end = parsed.durable_end,
                                  .next_sequence = parsed.sequence + 1,
-                                 .n_damaged = parsed.n_damaged,
+                                 .counts = parsed.counts,
                                  .closed = true,
                                  .index = parsed.index};
     return 0;
@@ -243,11 +275,46 @@ int fp_log_find_contents(const fp_format *format, const fp_place *place, bool tr
         .durable_end = place->header_end, /* the header was synced before the file had its name */
         .next_sequence = 0,
     };
-    rc = fp_log_walk(format, place, &contents, err);
+    rc = fp_log_walk(format, place, trust_index, &contents, err);
     if (rc) {
         fp_log_contents_free(&contents);
         return rc;
     }
     *out = contents;
+    return 0;
+}
+
+/* Whether the block that the index lists is there and sound, every byte of it. */
+static int check_entry(const fp_format *format, const fp_place *place, fp_log_entry *entry,
+                       facpool_error *err)
+{
+    fp_parsed_block parsed;
+    int rc = format->parse_block(place, entry->block.offset, &parsed, err);
+    if (rc)
+        return rc;
+    entry->is_given_up = parsed.state != FP_BLOCK_WHOLE || parsed.is_index ||
+                         parsed.entry.sequence != entry->sequence ||
+                         parsed.entry.block.bytes != entry->block.bytes;
+    if (entry->is_given_up)
+        return 0;
+    fp_block_check check;
+    rc = format->check_block(place, entry->block.offset, &check, err);
+    entry->is_given_up = !rc && check.damaged_parts > 0;
+    return rc;
+}
+
+int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
+                           fp_log_contents *contents, uint64_t *n, facpool_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < contents->index.n; i++)
+        rc = check_entry(format, place, &contents->index.entries[i], err);
+    if (rc)
+        return rc;
+    *n = fp_log_index_compact(&contents->index) + contents->counts.damaged;
+    contents->counts.given_up += *n;
+    contents->counts.damaged = 0;
+    if (*n)
+        contents->closed = false; /* the index has to be written anew */
     return 0;
 }

@@ -241,20 +241,20 @@ static int write_index(fp_log *log, facpool_error *err)
                     .durable_end = contents->durable_end,
                     .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
     fp_buffer bytes = {0};
-    int rc = log->format->encode_index(&log->base.schema, &contents->index, contents->n_damaged,
-                                       &seal, &bytes, err);
+    int rc = log->format->encode_index(&log->base.schema, &contents->index, contents->counts, &seal,
+                                       &bytes, err);
     if (!rc)
         rc = write_at_end(log, bytes.data, bytes.size, err);
     if (!rc) {
         contents->end += bytes.size;
+        contents->next_sequence++;
         contents->closed = true;
     }
     fp_buffer_free(&bytes);
     return rc;
 }
 
-/* Lock held. */
-static int end_well(fp_log *log, facpool_error *err)
+int fp_log_end_well(fp_log *log, facpool_error *err)
 {
     bool syncs = log->durability != FACPOOL_DURABILITY_NONE;
     int rc = syncs ? sync_until(log, log->contents.end, err) : 0;
@@ -273,7 +273,7 @@ static int log_close(fp_sink *sink, facpool_error *err)
     fp_lock_enter(&log->lock);
     while (log->syncing)
         fp_lock_wait(&log->lock);
-    int rc = log->failed ? refuse(log, err) : end_well(log, err);
+    int rc = log->failed ? refuse(log, err) : fp_log_end_well(log, err);
     /* After a failed write, what was written before it can still be made durable. Where that fails
      * too there is nothing to add to the error that is reported already. */
     if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE)

@@ -50,14 +50,20 @@ typedef struct fp_parsed_block {
     bool unsynced;
 } fp_parsed_block;
 
+/* Blocks that an index block counts and does not list. */
+typedef struct fp_index_counts {
+    uint64_t damaged;  /* their rows are missing */
+    uint64_t given_up; /* damaged too, but a resume has put their tasks back to be run */
+} fp_index_counts;
+
 /* What an index block says of the file before it. */
 typedef struct fp_parsed_index {
     bool found;
     fp_log_index index;
-    uint64_t offset; /* of the index block itself, which ends where the file ends */
+    uint64_t offset; /* of the index block itself */
     uint64_t sequence;
     uint64_t durable_end;
-    uint64_t n_damaged;
+    fp_index_counts counts;
 } fp_parsed_index;
 
 /* What checking a whole block found. */
@@ -100,11 +106,14 @@ typedef struct fp_format {
     int (*check_block)(const fp_place *place, uint64_t offset, fp_block_check *out,
                        facpool_error *err);
 
-    /* The index block that closes a file: sealed as it is made. */
-    int (*encode_index)(const fp_schema *schema, const fp_log_index *index, uint64_t n_damaged,
+    /* An index block, which closes a file or gives up damaged blocks: sealed as it is made. */
+    int (*encode_index)(const fp_schema *schema, const fp_log_index *index, fp_index_counts counts,
                         const fp_seal *seal, fp_buffer *out, facpool_error *err);
-    /* The index block at the very end of the file; found is false where there is no sound one. */
-    int (*parse_index)(const fp_place *place, fp_parsed_index *out, facpool_error *err);
+    /* Where the index block at the very end of the file begins, if there is one. */
+    int (*find_index)(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err);
+    /* The index block at an offset; found is false where there is no sound one. */
+    int (*parse_index)(const fp_place *place, uint64_t offset, fp_parsed_index *out,
+                       facpool_error *err);
 } fp_format;
 
 /* The registry, in sink.c. All take what the user gave and return NULL where nothing fits. */

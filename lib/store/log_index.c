@@ -45,6 +45,16 @@ int fp_log_index_add(fp_log_index *index, const fp_log_entry *entry, facpool_err
     return 0;
 }
 
+size_t fp_log_index_compact(fp_log_index *index)
+{
+    size_t kept = 0, n = index->n;
+    for (size_t i = 0; i < n; i++)
+        if (!index->entries[i].is_given_up)
+            index->entries[kept++] = index->entries[i];
+    index->n = kept;
+    return n - kept;
+}
+
 int fp_log_index_copy(fp_log_index *out, const fp_log_index *from, facpool_error *err)
 {
     fp_log_index copy = {0};

@@ -9,6 +9,7 @@
 typedef struct fp_log_entry {
     fp_block block; /* its two texts are NULL within an index: see code_min_at */
     uint64_t sequence;
+    bool is_given_up;    /* about to be taken off the list */
     uint32_t open_bytes; /* from block.offset on: what the format reads to open the block */
     size_t code_min_at;  /* in fp_log_index.texts */
     size_t code_max_at;
@@ -28,6 +29,9 @@ int fp_log_index_reserve(fp_log_index *index, const fp_log_entry *entry, facpool
 
 /* Appends an entry; its block's code_min and code_max are copied. Errors: NOMEM. */
 int fp_log_index_add(fp_log_index *index, const fp_log_entry *entry, facpool_error *err);
+
+/* Takes the entries that are given up off the list, and says how many they were. */
+size_t fp_log_index_compact(fp_log_index *index);
 
 int fp_log_index_copy(fp_log_index *out, const fp_log_index *from, facpool_error *err);
 

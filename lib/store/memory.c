@@ -297,6 +297,14 @@ static int take_failures(loader *l, uint32_t page, size_t n, facpool_error *err)
     return rc;
 }
 
+/* A page that can't be read to its end has given nothing: its tasks count as not run. */
+static void forget_rows(loader *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (l->indexes[i] != FP_POSITION_NONE)
+            l->memory->statuses[l->indexes[i]] = FACPOOL_STATUS_NONE;
+}
+
 static int load_page(loader *l, uint32_t page, facpool_error *err)
 {
     size_t n = l->open->pages[page].n_rows;
@@ -317,6 +325,8 @@ static int load_page(loader *l, uint32_t page, facpool_error *err)
     rc = take_factors(l, page, n, err);
     if (!rc && !l->open->block->all_ok)
         rc = take_failures(l, page, n, err);
+    if (rc)
+        forget_rows(l, n);
     return rc;
 }
 

@@ -8,8 +8,8 @@
 #include "os/os.h"
 #include "store/source.h"
 
-/* Rows of neighbouring positions of the run's order that share a timestamp: kept apart from the columns so that no
- * store per task is spent on it. */
+/* Rows of neighbouring positions of the run's order that share a timestamp: kept apart from the
+ * columns so that no store per task is spent on it. */
 typedef struct fp_stamp {
     size_t position;
     size_t n;
@@ -58,11 +58,12 @@ int fp_memory_add_stamps(fp_memory *memory, const fp_stamp *stamps, size_t n);
 int fp_memory_add_failed(fp_memory *memory, const fp_failed *failed, size_t n,
                          const fp_texts *messages);
 
-/* Takes over the rows of a source that belong to its tasks: ok beats not ok, then the later timestamp. Errors: CORRUPT,
- * IO, NOMEM. */
+/* Takes over the rows of a source that belong to its tasks: ok beats not ok, then the later
+ * timestamp. Errors: CORRUPT, IO, NOMEM. */
 int fp_memory_load(fp_memory *memory, fp_source *source, facpool_error *err);
 
-/* Sorts failures, drops superseded ones, and fills the factors of tasks that were not run with NaN. */
+/* Sorts failures, drops superseded ones, and fills the factors of tasks that were not run with NaN.
+ */
 void fp_memory_settle(fp_memory *memory, bool complete);
 
 /* Timestamps by index, made on first use. NULL: out of memory. Thread-safe. */

@@ -162,11 +162,12 @@ static double loop_spins(const bench_work *work, uint64_t steps, int threads)
     return took;
 }
 
-/* Ours on two workers against a loop on `threads`, which would take threads / 2 times as long. */
+/* Ours on two workers against a loop on `threads`, whose time is scaled to two. target 0: for
+ * information. */
 static void measure_spins(const bench_context *context, double task_seconds, size_t n_dates,
                           int threads, double target, const char *what)
 {
-    size_t rounds = bench_rounds(context, 7);
+    size_t rounds = bench_rounds(context, 5);
     uint64_t steps = bench_spin_steps(task_seconds);
     bench_series ours = {0}, peer = {0};
     bench_work work;
@@ -184,8 +185,11 @@ static void measure_spins(const bench_context *context, double task_seconds, siz
     bench_cell(row.ours, &ours, 1.0, " s");
     bench_cell(row.peer, &peer, 1.0, " s");
     snprintf(row.ratio, BENCH_CELL, "%.3f", ratio);
-    snprintf(row.target, BENCH_CELL, ">= %.2f", target);
-    row.verdict = bench_judge(ratio >= target);
+    snprintf(row.target, BENCH_CELL, "-");
+    if (target > 0.0) {
+        snprintf(row.target, BENCH_CELL, ">= %.2f", target);
+        row.verdict = bench_judge(ratio >= target);
+    }
     bench_report(&row);
     bench_work_free(&work);
 }
@@ -254,9 +258,12 @@ void bench_compute(const bench_context *context)
         measure_callbacks(context);
     }
     if (bench_wanted(context, "P12")) {
-        measure_spins(context, 20e-6, 40, 1, 0.97,
+        measure_spins(context, 20e-6, 100, 1, 0.97,
                       "20 us callback, 2 workers; one thread's time, halved");
-        measure_spins(context, 1e-6, 800, 2, 0.90,
+        measure_spins(context, 20e-6, 100, 2, 0.0,
+                      "the same; `omp for schedule(static)` on 2 threads, which is what the "
+                      "machine gives");
+        measure_spins(context, 1e-6, 1000, 2, 0.90,
                       "1 us callback, 2 workers; `omp for schedule(static)`");
         measure_uneven(context->quick ? 2 : 9, 1e-4, 1.0,
                        "1,000 tasks of 0.1 ms and one of 1 s, 2 workers");

@@ -109,9 +109,9 @@ static void load_rows(const peer_load *load)
 #define STRING_OF(x)     #x
 #define VERSION(a, b, c) STRING_OF(a) "." STRING_OF(b) "." STRING_OF(c)
 
-const peer_store peer_lmdb = {"LMDB", "MDB_APPEND through one cursor, MDB_WRITEMAP; one thread",
-                              VERSION(MDB_VERSION_MAJOR, MDB_VERSION_MINOR, MDB_VERSION_PATCH),
-                              load_rows};
+const peer_store peer_lmdb = {
+    "LMDB", "MDB_APPEND through one cursor, MDB_WRITEMAP unless batch; one thread",
+    VERSION(MDB_VERSION_MAJOR, MDB_VERSION_MINOR, MDB_VERSION_PATCH), load_rows};
 
 #else
 

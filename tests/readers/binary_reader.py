@@ -325,6 +325,7 @@ class Block:
     def index_entries(self):
         entries = Bytes(self.directory())
         n_blocks, self.n_damaged = entries.number("Q"), entries.number("Q")
+        self.n_given_up = entries.number("Q")
         for _ in range(n_blocks):
             entry = {}
             for name, kind in (("offset", "Q"), ("length", "Q"), ("sequence", "Q"), ("open", "I"),
@@ -431,6 +432,11 @@ class Backup:
                 except Corrupt:
                     if i >= last_unsynced:
                         break
+            if item.kind == 3:
+                listed = {entry["sequence"] for entry in item.index_entries()}
+                self.blocks = [block for block in self.blocks
+                               if block.kind == 3 or block.sequence in listed]
+                self.n_gaps = item.n_damaged
             self.blocks.append(item)
             self.end = item.at + item.length
 

@@ -1,0 +1,26 @@
+/* The public header is clean C99: it compiles without extensions or warnings, and every INIT macro
+ * fills its whole struct. */
+#include <facpool/facpool.h>
+
+int facpool_header_c99(void);
+
+int facpool_header_c99(void)
+{
+    facpool_error error = FACPOOL_ERROR_INIT;
+    facpool_allocator allocator = FACPOOL_ALLOCATOR_INIT;
+    facpool_slice slice = FACPOOL_SLICE_INIT;
+    facpool_progress progress = FACPOOL_PROGRESS_INIT;
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_run_options run = FACPOOL_RUN_OPTIONS_INIT;
+    facpool_failure failure = FACPOOL_FAILURE_INIT;
+    facpool_report report = FACPOOL_REPORT_INIT;
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    facpool_filter filter = FACPOOL_FILTER_INIT;
+    facpool_row row = FACPOOL_ROW_INIT;
+    facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
+    facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
+    facpool_verify_report verified = FACPOOL_VERIFY_REPORT_INIT;
+    return error.size && allocator.size && slice.size && progress.size && backup.size &&
+           run.size && failure.size && report.size && rows.size && filter.size && row.size &&
+           view.size && stats.size && verified.size;
+}
