@@ -269,8 +269,7 @@ int facpool_slice_fail(const facpool_slice *slice, size_t i, int code, const cha
 int facpool_slice_skip(const facpool_slice *slice, size_t i)
 {
     fp_worker *w = slice->internal;
-    if (i < slice->n &&
-        fp_worker_mark(w, w->slice_first + i, FACPOOL_STATUS_SKIPPED, 0, "", 0))
+    if (i < slice->n && fp_worker_mark(w, w->slice_first + i, FACPOOL_STATUS_SKIPPED, 0, "", 0))
         w->out_of_memory = true;
     return 0;
 }

@@ -5,13 +5,15 @@
 
 #include "run/job.h"
 
-/* Claims and runs chunks until there is nothing left for this worker. `between` (or NULL) is called between
- * chunks and, where tasks are called one by one, between slow tasks. Returns 0, or the error that stopped the job. */
+/* Claims and runs chunks until there is nothing left for this worker. `between` (or NULL) is called
+ * between chunks and, where tasks are called one by one, between slow tasks. Returns 0, or the
+ * error that stopped the job. */
 typedef void (*fp_between_fn)(void *context);
 int fp_call_worker(facpool_job *job, fp_worker *worker, fp_between_fn between, void *context,
                    facpool_error *err);
 
-/* Marks slots by what a function returned for tasks first_slot .. first_slot + n - 1. Errors: NOMEM. */
+/* Marks slots by what a function returned for tasks first_slot .. first_slot + n - 1. Errors:
+ * NOMEM. */
 int fp_call_apply(fp_worker *worker, size_t first_slot, size_t n, int outcome);
 
 #endif

@@ -1,4 +1,5 @@
-/* A run's options, read once from the caller's struct, checked, and with every default filled in. */
+/* A run's options, read once from the caller's struct, checked, and with every default filled in.
+ */
 #ifndef FP_RUN_CONFIG_H
 #define FP_RUN_CONFIG_H
 

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "os/os.h"
 
-#define PLAIN_EVERY_S 10.0
+#define PLAIN_EVERY_S  10.0
 #define LINE_MAX_BYTES 512
 
 struct facpool_console {
@@ -85,10 +85,9 @@ static size_t format_line(const facpool_progress *p, char *out, size_t size)
         snprintf(resumed, sizeof resumed, ", %" PRIu64 " resumed", p->resumed);
     if (p->skipped)
         snprintf(skipped, sizeof skipped, ", %" PRIu64 " skipped", p->skipped);
-    int n = snprintf(out, size,
-                     "%5.1f %%  %" PRIu64 "/%" PRIu64 " done, %" PRIu64 " failed%s%s  %s  %s %s",
-                     percent, p->done, p->total, p->failed, skipped, resumed, rate,
-                     over ? "took" : "ETA", time);
+    int n = snprintf(
+        out, size, "%5.1f %%  %" PRIu64 "/%" PRIu64 " done, %" PRIu64 " failed%s%s  %s  %s %s",
+        percent, p->done, p->total, p->failed, skipped, resumed, rate, over ? "took" : "ETA", time);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
 

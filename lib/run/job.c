@@ -1,5 +1,5 @@
-/* Opening, feeding and ending a job. Claiming is one atomic addition in the common case; the lock
- * is taken only at the end of the work, where workers wait for what others give back. */
+/* Opening, stopping and ending a job, and taking back what workers finished. Giving out is claim.c.
+ */
 #include "run/job.h"
 
 #include <inttypes.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/error.h"
+#include "run/claim.h"
 #include "run/outcome.h"
 
 /* A chunk's factors should stay in the first-level cache. */
@@ -232,6 +233,13 @@ int fp_job_stop(facpool_job *job, int code, const facpool_error *why)
     return code;
 }
 
+int fp_job_stop_with(facpool_job *job, int rc, const facpool_error *error, facpool_error *err)
+{
+    fp_job_stop(job, rc, error);
+    fp_error_copy(err, error);
+    return rc;
+}
+
 bool fp_job_is_stopping(facpool_job *job)
 {
     if (atomic_load_explicit(&job->stop_code, memory_order_relaxed))
@@ -246,14 +254,12 @@ bool fp_job_is_stopping(facpool_job *job)
     return true;
 }
 
-/* Finished tasks of this run, by whether they failed. */
-static void count_finished(const facpool_job *job, uint64_t *good, uint64_t *failed)
+void fp_job_count_finished(const facpool_job *job, uint64_t *good, uint64_t *failed)
 {
     *good = *failed = 0;
     for (uint32_t i = 0; i < job->n_workers; i++) {
         for (int status = FACPOOL_STATUS_OK; status <= FACPOOL_STATUS_CRASHED; status++) {
-            uint64_t n =
-                atomic_load_explicit(&job->workers[i].done[status], memory_order_relaxed);
+            uint64_t n = atomic_load_explicit(&job->workers[i].done[status], memory_order_relaxed);
             *(status <= FACPOOL_STATUS_SKIPPED ? good : failed) += n;
         }
     }
@@ -267,7 +273,7 @@ static void judge_failures(facpool_job *job, const fp_worker *worker)
     if (!stop_now && (run->no_stop_if_first_fail || atomic_load(&job->any_good)))
         return;
     uint64_t good, failed;
-    count_finished(job, &good, &failed);
+    fp_job_count_finished(job, &good, &failed);
     if (!stop_now && (good || failed < run->stop_if_first_fail))
         return;
     fp_key_walk walk;
@@ -290,227 +296,7 @@ static void judge_failures(facpool_job *job, const fp_worker *worker)
     fp_job_stop(job, FACPOOL_E_TASK, &why);
 }
 
-/* ------------------------------------------------------------------ claiming */
-
-/* A group that has something left. */
-static bool claim_group(facpool_job *job, fp_range *range)
-{
-    const fp_plan *plan = &job->plan;
-    while (atomic_load_explicit(&job->next, memory_order_relaxed) < plan->n_groups) {
-        size_t group = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (group >= plan->n_groups)
-            return false;
-        range->first = fp_plan_group_start(plan, group);
-        range->end = fp_plan_group_start(plan, group + 1);
-        if (fp_plan_left(plan, range->first, range->end))
-            return true;
-    }
-    return false;
-}
-
-/* While nothing but failures has come in, chunks stay so short that the limit is met closely. */
-static size_t cautious_size(const facpool_job *job, size_t size)
-{
-    const facpool_run_options *run = &job->config.run;
-    if (run->no_stop_if_first_fail ||
-        atomic_load_explicit(&job->any_good, memory_order_relaxed))
-        return size;
-    uint64_t good, failed;
-    count_finished(job, &good, &failed);
-    uint64_t left = failed < run->stop_if_first_fail ? run->stop_if_first_fail - failed : 1;
-    uint64_t each = left / job->n_workers;
-    return each < 1 ? 1 : size < each ? size : (size_t)each;
-}
-
-/* Positions for some chunks at once, so that a worker of fast tasks works on a stretch of its own: its
- * rows are neighbours in memory and in the file. Stretches that are all done are passed over in
- * steps that grow, so that resuming a finished run costs little. */
-static bool claim_stretch(facpool_job *job, const fp_worker *worker, fp_range *range)
-{
-    size_t count = job->plan.count;
-    size_t wanted = worker->reserve_size > worker->chunk_size ? worker->reserve_size
-                                                              : worker->chunk_size;
-    size_t size = cautious_size(job, wanted);
-    for (;;) {
-        size_t next = atomic_load_explicit(&job->next, memory_order_relaxed);
-        if (next >= count)
-            return false;
-        size_t share = (count - next) / (4 * job->n_workers);
-        size_t n = size < share ? size : share ? share : 1;
-        size_t first = atomic_fetch_add_explicit(&job->next, n, memory_order_relaxed);
-        if (first >= count)
-            return false;
-        size_t end = n < count - first ? first + n : count;
-        range->first = fp_plan_next_left(&job->plan, first, end);
-        range->end = end;
-        if (range->first < end)
-            return true;
-        size = size < 32768 ? size * 2 : size;
-    }
-}
-
-static bool claim_returned(facpool_job *job, fp_range *range)
-{
-    if (!atomic_load_explicit(&job->n_returned, memory_order_relaxed))
-        return false;
-    fp_lock_enter(&job->lock);
-    size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
-    if (n) {
-        fp_range *last = &job->returned[n - 1];
-        /* Take half of what is there, so that all who wait get some. */
-        size_t half = (last->end - last->first + 1) / 2;
-        *range = (fp_range){last->first, last->first + half};
-        last->first += half;
-        if (last->first == last->end)
-            atomic_store_explicit(&job->n_returned, n - 1, memory_order_relaxed);
-    }
-    fp_lock_leave(&job->lock);
-    return n > 0;
-}
-
-static bool claim_range(facpool_job *job, const fp_worker *worker, fp_range *range)
-{
-    if (job->plan.group_by != FACPOOL_GROUP_NONE)
-        return claim_group(job, range);
-    return claim_returned(job, range) || claim_stretch(job, worker, range);
-}
-
-/* Whether chunks can come back: only single tasks of no group are ever given back. */
-static bool can_come_back(const facpool_job *job)
-{
-    return job->plan.group_by == FACPOOL_GROUP_NONE && job->config.run.fn;
-}
-
-/* Waits until something comes back or nobody has anything any more; false: there will be nothing. */
-static bool wait_for_return(facpool_job *job, fp_worker *worker)
-{
-    int64_t began_ns = fp_clock_ns();
-    fp_lock_enter(&job->lock);
-    job->n_waiting++;
-    /* Both sides are sequentially consistent: a worker that ends its chunk either sees this signal
-     * and wakes us, or has lowered in_hand before we look. */
-    atomic_fetch_or(&job->signal, FP_SIGNAL_HUNGRY);
-    while (!atomic_load(&job->n_returned) && atomic_load(&job->in_hand) &&
-           !atomic_load(&job->stop_code))
-        fp_lock_wait(&job->lock);
-    bool more = atomic_load(&job->n_returned) > 0;
-    if (--job->n_waiting == 0)
-        atomic_fetch_and(&job->signal, ~FP_SIGNAL_HUNGRY);
-    fp_lock_leave(&job->lock);
-    worker->wait_ns += fp_clock_ns() - began_ns;
-    return more;
-}
-
-/* A worker has neither chunk nor reserve any more. */
-static void put_down(facpool_job *job)
-{
-    size_t before = atomic_fetch_sub(&job->in_hand, 1);
-    if (before == 1 || (atomic_load(&job->signal) & FP_SIGNAL_HUNGRY)) {
-        fp_lock_enter(&job->lock);
-        fp_lock_wake_all(&job->lock);
-        fp_lock_leave(&job->lock);
-    }
-}
-
-static int stop_with(facpool_job *job, int rc, const facpool_error *error, facpool_error *err)
-{
-    fp_job_stop(job, rc, error);
-    fp_error_copy(err, error);
-    return rc;
-}
-
-/* Leaves the rest of the reserve, which nobody will run: the job is stopping, or it is empty. */
-static void drop_reserve(facpool_job *job, fp_worker *worker)
-{
-    if (!worker->reserve_end)
-        return;
-    worker->reserve_first = worker->reserve_end = 0;
-    put_down(job);
-}
-
-/* Makes sure that the worker has a reserve. 1, or 0 when there is nothing (more) for it. */
-static int fill_reserve(facpool_job *job, fp_worker *worker, bool wait)
-{
-    fp_range range;
-    for (;;) {
-        if (worker->reserve_first < worker->reserve_end)
-            return 1;
-        atomic_fetch_add(&job->in_hand, 1);
-        if (claim_range(job, worker, &range)) {
-            worker->reserve_first = range.first;
-            worker->reserve_end = range.end;
-            continue;
-        }
-        put_down(job);
-        if (!wait || !can_come_back(job) || !wait_for_return(job, worker) ||
-            fp_job_is_stopping(job))
-            return 0;
-    }
-}
-
-/* The next chunk of the reserve: a whole group, or so many positions as should take the right time. */
-static fp_range next_chunk(const facpool_job *job, fp_worker *worker)
-{
-    fp_range range = {worker->reserve_first, worker->reserve_end};
-    if (job->plan.group_by == FACPOOL_GROUP_NONE) {
-        range.first = fp_plan_next_left(&job->plan, range.first, range.end);
-        if (range.end - range.first > worker->chunk_size)
-            range.end = range.first + worker->chunk_size;
-    }
-    worker->reserve_first = range.end;
-    return range;
-}
-
-int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *err)
-{
-    facpool_error error = FACPOOL_ERROR_INIT;
-    fp_range chunk;
-    do {
-        if (job->writer && fp_writer_failed(job->writer)) {
-            fp_writer_error(job->writer, &error);
-            fp_job_stop(job, error.code, &error);
-        }
-        if (fp_job_is_stopping(job) || job->config.run.dry_run ||
-            !fill_reserve(job, worker, wait)) {
-            drop_reserve(job, worker);
-            return error.code ? fp_error_copy(err, &error) : 0;
-        }
-        chunk = next_chunk(job, worker);
-        if (chunk.first == chunk.end)
-            drop_reserve(job, worker); /* all done before */
-    } while (chunk.first == chunk.end);
-    bool all = job->plan.group_by != FACPOOL_GROUP_NONE;
-    int rc = fp_worker_begin(worker, chunk.first, chunk.end, all, &error);
-    if (rc) {
-        drop_reserve(job, worker);
-        return stop_with(job, rc, &error, err);
-    }
-    worker->began_ns = fp_clock_ns();
-    return 1;
-}
-
 /* ------------------------------------------------------------------ taking back */
-
-/* Puts what a worker did not begin where others find it: the rest of its chunk and reserve, which
- * are neighbours. */
-static int give_back(facpool_job *job, fp_worker *worker, size_t n_finished)
-{
-    size_t first = n_finished < worker->n ? fp_worker_position(worker, n_finished)
-                                          : worker->reserve_first;
-    if (first >= worker->reserve_end || atomic_load(&job->stop_code) || !can_come_back(job))
-        return 0;
-    fp_lock_enter(&job->lock);
-    size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
-    int rc = fp_grow(job->config.allocator, (void **)&job->returned, &job->returned_capacity,
-                     n + 1, sizeof *job->returned);
-    if (!rc) {
-        job->returned[n] = (fp_range){first, worker->reserve_end};
-        worker->reserve_first = worker->reserve_end;
-        atomic_store(&job->n_returned, n + 1);
-    }
-    fp_lock_leave(&job->lock);
-    return rc;
-}
 
 int fp_job_collect(void *owner, uint32_t lane, facpool_error *err)
 {
@@ -544,11 +330,11 @@ int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpoo
     if (!rc && worker->n_failed_in_chunk)
         judge_failures(job, worker);
     bool is_hungry = atomic_load(&job->signal) & FP_SIGNAL_HUNGRY;
-    if (!rc && (is_hungry || n_finished < worker->n) && give_back(job, worker, n_finished))
+    if (!rc && (is_hungry || n_finished < worker->n) && fp_claim_give_back(job, worker, n_finished))
         rc = fp_fail_nomem(&error, sizeof(fp_range));
     if (worker->reserve_first >= worker->reserve_end)
-        drop_reserve(job, worker);
-    return rc ? stop_with(job, rc, &error, err) : 0;
+        fp_claim_drop(job, worker);
+    return rc ? fp_job_stop_with(job, rc, &error, err) : 0;
 }
 
 /* ------------------------------------------------------------------ ending */
@@ -572,7 +358,7 @@ static int close_writer(facpool_job *job, facpool_error *err)
 static bool is_complete(const facpool_job *job)
 {
     uint64_t good, failed;
-    count_finished(job, &good, &failed);
+    fp_job_count_finished(job, &good, &failed);
     return good + failed == job->to_run;
 }
 
@@ -587,8 +373,9 @@ static int verdict(facpool_job *job, int close_rc, facpool_error *error)
     }
     if (close_rc || job->config.run.dry_run || is_complete(job))
         return close_rc;
-    return fp_fail(error, FACPOOL_E_CANCELLED,
-                   "the run ended with tasks left: what was finished is kept, resume runs the rest");
+    return fp_fail(
+        error, FACPOOL_E_CANCELLED,
+        "the run ended with tasks left: what was finished is kept, resume runs the rest");
 }
 
 int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err)

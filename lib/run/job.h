@@ -32,11 +32,11 @@ struct facpool_job {
     void *memory_of_job;  /* and for the job itself */
     uint32_t n_workers;
     size_t chunk_max;
-    bool keeps_order;       /* memory: position and index are the same */
-    size_t to_run;          /* tasks that were left when the job opened */
+    bool keeps_order; /* memory: position and index are the same */
+    size_t to_run;    /* tasks that were left when the job opened */
     fp_sink_opening opening;
-    uint64_t unreadable;    /* blocks of the backup that resume could not read */
-    uint64_t rows_written;  /* once the writer is closed */
+    uint64_t unreadable;   /* blocks of the backup that resume could not read */
+    uint64_t rows_written; /* once the writer is closed */
     uint64_t rows_durable;
     int64_t write_ns;
     int64_t began_ns;
@@ -49,7 +49,7 @@ struct facpool_job {
     atomic_int stop_code;  /* why the job ends early, or 0 */
     atomic_bool any_good;  /* a task has finished that did not fail */
 
-    fp_lock lock; /* guards what follows */
+    fp_lock lock;     /* guards what follows */
     size_t n_waiting; /* workers that wait for something to come back */
     fp_range *returned;
     atomic_size_t n_returned; /* changed with the lock held */
@@ -62,7 +62,8 @@ int fp_job_open(facpool_job **out, const facpool_tasks *tasks, const facpool_run
                 fp_config_kind kind, facpool_error *err);
 
 /* Takes the next chunk in hand of the worker. With `wait` it waits for chunks that others may give
- * back. Returns 1, or 0 when there is nothing (more) to do, or an error, which also stops the job. */
+ * back. Returns 1, or 0 when there is nothing (more) to do, or an error, which also stops the job.
+ */
 int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *err);
 
 /* Takes back a chunk of which the first n_finished slots are finished; what was not begun is given
@@ -78,6 +79,12 @@ static inline bool fp_job_is_signalled(const facpool_job *job)
 
 /* Ends the job early: the first reason counts. Returns `code`. */
 int fp_job_stop(facpool_job *job, int code, const facpool_error *why);
+
+/* The same, and hands the reason to the caller. */
+int fp_job_stop_with(facpool_job *job, int code, const facpool_error *why, facpool_error *err);
+
+/* Finished tasks of this run, by whether they failed. */
+void fp_job_count_finished(const facpool_job *job, uint64_t *good, uint64_t *failed);
 
 /* Whether the job has been stopped or cancelled. */
 bool fp_job_is_stopping(facpool_job *job);

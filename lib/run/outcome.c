@@ -1,5 +1,5 @@
-/* From a job that is over to its result: counts summed, failures and slow chunks picked, rows handed on.
- * Called once, by fp_job_finish. */
+/* From a job that is over to its result: counts summed, failures and slow chunks picked, rows
+ * handed on. Called once, by fp_job_finish. */
 #include "run/outcome.h"
 
 #include <stdlib.h>
@@ -24,8 +24,7 @@ static void count_tasks(facpool_report *r, const facpool_job *job)
     r->failed = done[FACPOOL_STATUS_FAILED];
     r->timeout = done[FACPOOL_STATUS_TIMEOUT];
     r->crashed = done[FACPOOL_STATUS_CRASHED];
-    r->not_run =
-        r->total - r->resumed - r->ok - r->skipped - r->failed - r->timeout - r->crashed;
+    r->not_run = r->total - r->resumed - r->ok - r->skipped - r->failed - r->timeout - r->crashed;
 }
 
 static void describe_run(facpool_report *r, const facpool_job *job)
@@ -89,8 +88,8 @@ static int pick_failures(facpool_result *result, const facpool_job *job)
         return FACPOOL_E_NOMEM;
     for (uint32_t w = 0; w < job->n_workers; w++)
         for (size_t i = 0; i < job->workers[w].n_failed; i++)
-            found[at++] = (found_failure){&job->workers[w].failed[i],
-                                          &job->workers[w].failed_messages};
+            found[at++] =
+                (found_failure){&job->workers[w].failed[i], &job->workers[w].failed_messages};
     qsort(found, n, sizeof *found, compare_found);
     int rc = 0;
     for (size_t i = 0; !rc && i < n && i < FP_REPORT_FAILURES; i++)
@@ -140,8 +139,8 @@ static int settle_memory(fp_memory *m, const facpool_job *job)
         const fp_worker *worker = &job->workers[w];
         rc = fp_memory_add_stamps(m, worker->stamps, worker->n_stamps);
         if (!rc)
-            rc = fp_memory_add_failed(m, worker->failed, worker->n_failed,
-                                      &worker->failed_messages);
+            rc =
+                fp_memory_add_failed(m, worker->failed, worker->n_failed, &worker->failed_messages);
     }
     return rc;
 }

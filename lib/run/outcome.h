@@ -8,15 +8,15 @@
 struct facpool_result {
     const facpool_tasks *tasks; /* held */
     fp_schema schema;
-    bool code_major;         /* the run's order, for reading rows back */
-    char *backup_path;       /* where rows can be read from, or NULL */
+    bool code_major;   /* the run's order, for reading rows back */
+    char *backup_path; /* where rows can be read from, or NULL */
     bool dropped;
-    fp_memory *memory;       /* NULL: not (yet) in memory */
-    int64_t *dates;          /* made on demand */
-    fp_lock lock;            /* guards what is made on demand */
+    fp_memory *memory; /* NULL: not (yet) in memory */
+    int64_t *dates;    /* made on demand */
+    fp_lock lock;      /* guards what is made on demand */
     facpool_report report;
     facpool_failure failures[FP_REPORT_FAILURES];
-    fp_texts messages;       /* of the report's failures */
+    fp_texts messages; /* of the report's failures */
     facpool_slow_chunk slowest[FP_SLOW_CHUNKS];
     facpool_allocator own_allocator;
     const facpool_allocator *allocator;

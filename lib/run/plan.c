@@ -174,8 +174,8 @@ static int remember_failed(subtraction *s, size_t row, facpool_error *err)
     if (fp_grow(s->plan->allocator, (void **)&s->failed, &s->failed_capacity, s->n_failed + 1,
                 sizeof *s->failed))
         return fp_fail_nomem(err, (s->n_failed + 1) * sizeof *s->failed);
-    uint8_t status = s->statuses[row] <= FACPOOL_STATUS_CRASHED ? s->statuses[row]
-                                                                : FACPOOL_STATUS_FAILED;
+    uint8_t status =
+        s->statuses[row] <= FACPOOL_STATUS_CRASHED ? s->statuses[row] : FACPOOL_STATUS_FAILED;
     s->failed[s->n_failed] = (failed_row){.position = s->positions[row],
                                           .timestamp = s->timestamps[row],
                                           .arrival = s->n_failed,
@@ -206,7 +206,8 @@ static int read_column(fp_open_block *open, fp_read_context *context, uint32_t c
                        size_t bytes_each, facpool_error *err)
 {
     const void *got = NULL;
-    int rc = open->source->type->read(open, context, column, 0, open->block->n_pages, to, &got, err);
+    int rc =
+        open->source->type->read(open, context, column, 0, open->block->n_pages, to, &got, err);
     if (!rc && got != to)
         memcpy(to, got, open->block->n_rows * bytes_each);
     return rc;

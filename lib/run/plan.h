@@ -15,7 +15,7 @@ typedef struct fp_plan {
     size_t *group_starts; /* list: n_groups + 1 positions */
     uint64_t *done;       /* a bit a position; NULL: nothing is done */
     size_t n_done;
-    uint64_t retry[6];    /* tasks to run again, by the FACPOOL_STATUS_* of their last row */
+    uint64_t retry[6]; /* tasks to run again, by the FACPOOL_STATUS_* of their last row */
     const facpool_allocator *allocator;
 } fp_plan;
 

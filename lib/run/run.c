@@ -85,7 +85,8 @@ static int end_run(facpool_run_handle *run, facpool_result **out, facpool_error 
 
 /* ------------------------------------------------------------------ waiting */
 
-/* How long the waiting thread may sleep: progress is due, or a writer without a thread wants a look. */
+/* How long the waiting thread may sleep: progress is due, or a writer without a thread wants a
+ * look. */
 static int64_t next_look(const facpool_run_handle *run)
 {
     const fp_config *config = &run->job->config;

@@ -247,8 +247,8 @@ static int keep_stamp(fp_worker *w, size_t position, size_t n, int64_t now_us)
             return 0;
         }
     }
-    if (fp_grow(w->job->config.allocator, (void **)&w->stamps, &w->stamps_capacity,
-                w->n_stamps + 1, sizeof *w->stamps))
+    if (fp_grow(w->job->config.allocator, (void **)&w->stamps, &w->stamps_capacity, w->n_stamps + 1,
+                sizeof *w->stamps))
         return FACPOOL_E_NOMEM;
     w->stamps[w->n_stamps++] = (fp_stamp){position, n, now_us};
     return 0;
@@ -380,8 +380,8 @@ static int keep_failure(fp_worker *w, size_t position, uint8_t status, const fp_
         return 0;
     if (!w->job->memory && w->n_failed == 2 * FP_REPORT_FAILURES && trim_failures(w))
         return FACPOOL_E_NOMEM;
-    if (fp_grow(w->job->config.allocator, (void **)&w->failed, &w->failed_capacity,
-                w->n_failed + 1, sizeof *w->failed) ||
+    if (fp_grow(w->job->config.allocator, (void **)&w->failed, &w->failed_capacity, w->n_failed + 1,
+                sizeof *w->failed) ||
         fp_texts_add(&w->failed_messages, fp_texts_at(&w->messages, mark->message),
                      fp_texts_length(&w->messages, mark->message)))
         return FACPOOL_E_NOMEM;
@@ -482,12 +482,13 @@ void fp_worker_note_time(fp_worker *w, size_t n, int64_t now_ns)
         return;
     note_slow(w, n, took_ns);
     /* What would take the target, but at most eight times what is known to go well. */
-    int64_t fits = took_ns > 0 ? (int64_t)n * CHUNK_TARGET_NS / took_ns : (int64_t)w->job->chunk_max;
+    int64_t fits =
+        took_ns > 0 ? (int64_t)n * CHUNK_TARGET_NS / took_ns : (int64_t)w->job->chunk_max;
     size_t most = n * 8 < w->job->chunk_max ? n * 8 : w->job->chunk_max;
     w->chunk_size = fits < 1 ? 1 : (size_t)fits > most ? most : (size_t)fits;
     int64_t reserve = took_ns > 0 ? (int64_t)n * RESERVE_TARGET_NS / took_ns : 1;
     bool is_settled = n > 1 && w->chunk_size < 2 * n;
-    w->reserve_size = !is_settled || reserve < 1 ? 1
+    w->reserve_size = !is_settled || reserve < 1    ? 1
                       : reserve > RESERVE_TASKS_MAX ? RESERVE_TASKS_MAX
                                                     : (size_t)reserve;
 }

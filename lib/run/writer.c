@@ -284,8 +284,7 @@ int fp_lane_leave(fp_lane *lane, facpool_error *err)
     if (rows != lane->known_rows) {
         size_t more = rows - lane->known_rows; /* wraps where rows were written: so does the sum */
         size_t before = atomic_fetch_add_explicit(&w->waiting_rows, more, memory_order_relaxed);
-        ready = before < w->batch_rows && before + more >= w->batch_rows &&
-                rows > lane->known_rows;
+        ready = before < w->batch_rows && before + more >= w->batch_rows && rows > lane->known_rows;
         lane->known_rows = rows;
     }
     fp_lock_leave(&lane->lock);

@@ -19,7 +19,7 @@ typedef struct fp_lane {
     fp_batch rest;
     size_t known_rows; /* of both, when last left */
     fp_writer *writer;
-    int64_t wait_ns;   /* what leave took while it wrote or waited; the lane's user reads it */
+    int64_t wait_ns; /* what leave took while it wrote or waited; the lane's user reads it */
 } fp_lane;
 
 /* Called by the writer with the lane entered, before it gathers: puts what has been finished in the

@@ -116,10 +116,8 @@ static int open_sink(facpool_writer *w, const facpool_backup_options *options,
         sink->type->close(sink, NULL);
         return rc;
     }
-    fp_writer_config config = {.n_lanes = 1,
-                               .n_factors = w->n_factors,
-                               .codes = &w->codes,
-                               .options = options};
+    fp_writer_config config = {
+        .n_lanes = 1, .n_factors = w->n_factors, .codes = &w->codes, .options = options};
     return fp_writer_open(&w->writer, sink, &config, err);
 }
 
@@ -229,8 +227,8 @@ static int put_message(const facpool_rows *rows, size_t row, fp_batch *batch)
 }
 
 /* Appends to the lane's batches, whose room was made before: only messages can still fail. */
-static int put_rows(facpool_writer *w, fp_lane *lane, const facpool_rows *rows,
-                    const uint32_t *ids, int64_t now_us)
+static int put_rows(facpool_writer *w, fp_lane *lane, const facpool_rows *rows, const uint32_t *ids,
+                    int64_t now_us)
 {
     for (size_t i = 0; i < rows->n; i++) {
         bool is_ok = status_of(rows, i) == FACPOOL_STATUS_OK;
