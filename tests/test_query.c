@@ -460,6 +460,39 @@ static void a_batch_never_has_more_than_65536_rows(void)
     release(fake);
 }
 
+/* Two thousand columns: a batch of 65,536 rows would take a gigabyte. */
+static void many_columns_make_smaller_batches(void)
+{
+    enum { N = 9000, COLUMNS = 2000 };
+    static fake_row rows[N];
+    static const char *names[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++)
+        names[i] = "f0";
+    for (int i = 0; i < N; i++)
+        rows[i] = ok_row(i, 0);
+    static const uint32_t page_sizes[] = {1024, N};
+    for (int i = 0; i < 4; i++) {
+        fake_source *fake = fake_source_new("wide.fpb", 1, page_sizes[i % 2], false);
+        fake_source_add(fake, rows, N);
+        facpool_filter filter = FACPOOL_FILTER_INIT;
+        filter.factors = names;
+        filter.n_factors = COLUMNS;
+        filter.order = i < 2 ? FACPOOL_ORDER_FILE : FACPOOL_ORDER_KEY;
+        facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
+        facpool_cursor *cursor = ask(fake, &filter);
+        size_t n = 0;
+        while (facpool_cursor_next_batch(cursor, &view, &err) == 1) {
+            CHECK(view.n_rows * COLUMNS * sizeof(double) <= (size_t)64 << 20);
+            CHECK(view.dates[0] == (int64_t)n && view.factors[COLUMNS - 1][0] == (double)n);
+            n += view.n_rows;
+            CHECK(view.factors[0][view.n_rows - 1] == (double)(n - 1));
+        }
+        CHECK_INT(n, N);
+        facpool_cursor_free(cursor);
+        release(fake);
+    }
+}
+
 static void a_batch_begins_behind_the_last_row_given(void)
 {
     fake_source *fake = grid_source("grid.fpb", false);
@@ -659,6 +692,7 @@ int main(void)
     RUN(a_task_that_was_not_run_supersedes_nothing);
     RUN(small_blocks_share_a_batch_and_large_ones_have_their_own);
     RUN(a_batch_never_has_more_than_65536_rows);
+    RUN(many_columns_make_smaller_batches);
     RUN(a_batch_begins_behind_the_last_row_given);
     RUN(damage_is_told_once_and_gone_past);
     RUN(blocks_that_can_not_be_listed_are_told_of);

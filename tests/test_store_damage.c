@@ -387,7 +387,7 @@ static void moved_blocks_are_no_blocks(void)
             memcpy(at + s.offsets[0] + two, keep, one);
             free(keep);
         } else if (how == 1) { /* removed, from among blocks that were synced */
-            set_durable_end(&s, N_BLOCKS - 1, s.offsets[N_BLOCKS - 1]);
+            set_durable_end(&s, N_BLOCKS - 1, s.offsets[1]);
             memmove(at + s.offsets[0], at + s.offsets[1], n - s.offsets[1]);
             n -= one;
         } else if (how == 2) { /* doubled over its neighbour */

@@ -128,14 +128,16 @@ static int plan_block(facpool_cursor *c, bool *done, facpool_error *err)
             if (rc <= 0)
                 return rc;
         }
-        if (stream->n_selected > fp_gather_room(&c->gather)) {
+        size_t left = stream->n_selected - stream->at, room = fp_gather_room(&c->gather);
+        if (left > room && (room == 0 || c->gather.n_rows + c->gather.planned > 0)) {
             *done = false;
             return 0;
         }
-        int rc = fp_gather_add(&c->gather, stream, 0, stream->n_selected, err);
+        uint32_t n = (uint32_t)(left < room ? left : room); /* less: a page larger than a batch */
+        int rc = fp_gather_add(&c->gather, stream, stream->at, n, err);
         if (rc)
             return rc;
-        stream->at = stream->n_selected;
+        stream->at += n;
     }
 }
 

@@ -39,11 +39,18 @@ static void set_columns(fp_gather *g)
                    sizeof(double), true);
 }
 
+static size_t rows_that_fit(size_t n_columns)
+{
+    size_t rows = FP_BATCH_BYTES_MAX / (n_columns * sizeof(double));
+    return rows > FP_BLOCK_ROWS ? FP_BLOCK_ROWS : rows < FP_PAGE_ROWS ? FP_PAGE_ROWS : rows;
+}
+
 int fp_gather_init(fp_gather *out, fp_question *question, facpool_error *err)
 {
     fp_gather g = {.question = question};
     size_t n_factors = question->filter.n_factors;
     g.n_columns = FP_GATHER_FACTOR + n_factors;
+    g.rows_max = rows_that_fit(g.n_columns);
     g.columns = fp_alloc_zero(NULL, g.n_columns, sizeof *g.columns);
     g.factor_views = fp_alloc_zero(NULL, n_factors, sizeof *g.factor_views);
     if (!g.columns || !g.factor_views) {

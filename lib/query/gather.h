@@ -9,6 +9,9 @@
 /* A batch is given once it has so many rows, where that does not cost a copy. */
 #define FP_BATCH_ROWS_AIMED 4096
 
+/* So many columns that a full batch would take more have smaller ones. */
+#define FP_BATCH_BYTES_MAX ((size_t)64 << 20)
+
 /* Planned rows of one stream: a stretch of the block's rows, or rows picked from one page. */
 typedef struct fp_run {
     fp_stream *stream;
@@ -45,6 +48,7 @@ typedef struct fp_gather_column {
 
 typedef struct fp_gather {
     fp_question *question;
+    size_t rows_max;
     size_t n_rows; /* filled */
     size_t planned;
     bool all_ok;
@@ -87,7 +91,7 @@ void fp_gather_begin(fp_gather *gather);
 /* How many rows can still be planned. */
 static inline size_t fp_gather_room(const fp_gather *gather)
 {
-    return FP_BLOCK_ROWS - gather->n_rows - gather->planned;
+    return gather->rows_max - gather->n_rows - gather->planned;
 }
 
 /* Plans rows first .. first + n - 1 of the selection of the stream's page at hand. The stream must

@@ -131,6 +131,8 @@ static int init_reader(facpool_reader *reader, const char *const *paths, size_t 
 int facpool_reader_open(facpool_reader **out, const char *const *paths, size_t n_paths,
                         facpool_error *err)
 {
+    if (!out)
+        return fp_fail(err, FACPOOL_E_INVALID, "out is NULL: give a place for the reader");
     int rc = check_paths(paths, n_paths, err);
     if (rc)
         return rc;

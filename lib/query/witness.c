@@ -110,13 +110,14 @@ static int seek_page(fp_witness *w, int64_t date, uint32_t id, facpool_error *er
     return 0;
 }
 
-/* Stands on the page's first row that is not before the key. */
+/* Stands on the page's first row, from the one at hand on, that is not before the key. Never going
+ * back keeps this finite even on rows that are not sorted as they should be. */
 static int seek_row(fp_witness *w, int64_t date, uint32_t id)
 {
     fp_stream *stream = w->stream;
     const int64_t *dates = stream->slots[FP_SLOT_DATE].view;
     const uint32_t *codes = stream->slots[FP_SLOT_CODE].view;
-    uint32_t first = 0, end = stream->n_selected;
+    uint32_t first = stream->at, end = stream->n_selected;
     while (first < end) {
         uint32_t middle = first + (end - first) / 2;
         if (dates[middle] < date || (dates[middle] == date && codes[middle] < id))

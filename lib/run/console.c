@@ -13,7 +13,8 @@
 struct facpool_console {
     FILE *stream;
     bool is_terminal;
-    double last_line_s; /* elapsed time at the last plain line */
+    double last_line_s;    /* elapsed time at the last plain line */
+    double last_elapsed_s; /* and when last called */
     size_t last_width;
     bool ended;
 };
@@ -127,12 +128,13 @@ static void show_plain(facpool_console *c, const facpool_progress *p)
 int facpool_console_progress(const facpool_progress *progress, void *console)
 {
     facpool_console *c = console;
-    if (c->ended && progress->done == progress->total)
-        return 0;
-    if (progress->elapsed_s < c->last_line_s) { /* the next run */
+    if (progress->elapsed_s < c->last_elapsed_s) { /* the next run */
         c->last_line_s = 0;
         c->ended = false;
     }
+    c->last_elapsed_s = progress->elapsed_s;
+    if (c->ended && progress->done == progress->total)
+        return 0;
     if (c->is_terminal)
         show_live(c, progress);
     else

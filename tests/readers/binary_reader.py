@@ -439,6 +439,13 @@ class Backup:
                 self.n_gaps = item.n_damaged
             self.blocks.append(item)
             self.end = item.at + item.length
+            if item.kind == 3:
+                self.give_up(item)
+
+    def give_up(self, index):
+        """A block that an index block behind it does not list does not count any more."""
+        listed = {entry["offset"] for entry in index.index_entries()}
+        self.blocks = [block for block in self.blocks if block.kind == 3 or block.at in listed]
 
     def data_blocks(self):
         return [block for block in self.blocks if block.kind != 3]
