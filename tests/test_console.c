@@ -27,15 +27,16 @@ static terminal open_terminal(unsigned short columns)
     return t;
 }
 
-/* What was written to the terminal since the last look. */
+/* What was written to the terminal since the last look: all before a mark that is sent after it. */
 static const char *read_terminal(const terminal *t)
 {
     static char text[4096];
+    size_t n = 0;
+    fputc('\x01', t->stream);
     fflush(t->stream);
-    int waiting = 0;
-    CHECK(ioctl(t->master, FIONREAD, &waiting) == 0);
-    ssize_t n = waiting ? read(t->master, text, sizeof text - 1) : 0;
-    text[n < 0 ? 0 : n] = 0;
+    while (n + 1 < sizeof text && read(t->master, text + n, 1) == 1 && text[n] != '\x01')
+        n++;
+    text[n] = 0;
     return text;
 }
 
