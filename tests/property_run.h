@@ -8,6 +8,13 @@
 
 #include "property_world.h"
 
+/* The library has OpenMP where its tests have. */
+#ifdef _OPENMP
+#define WITH_THREADS FACPOOL_EXECUTOR_OMP
+#else
+#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
+#endif
+
 typedef struct run_plan {
     const world *w;
     uint32_t epoch;

@@ -133,24 +133,42 @@ tests_but() {
 
 # ------------------------------------------------------------------ what is needed
 
-# A Python of our own with the packages that the checks of the file format and of the factors use.
-# Without a network those checks are skipped, visibly.
-set_up_python() {
-    if ! "$out/venv/bin/python3" -c 'import numpy, xxhash, zstandard' 2>/dev/null; then
-        echo "setup: python packages numpy, xxhash, zstandard into build-tests/venv"
-        rm -rf "$out/venv"
-        if ! python3 -m venv "$out/venv" >"$out/venv.log" 2>&1 ||
-            ! "$out/venv/bin/pip" install -q --disable-pip-version-check numpy xxhash zstandard \
-                >>"$out/venv.log" 2>&1; then
-            echo "setup: no such packages to be had: the tests that need them are skipped"
-            tail -n 3 "$out/venv.log"
+has_packages() {
+    "$1" -c 'import numpy, xxhash, zstandard' 2>/dev/null
+}
+
+find_python() {
+    for python in python3 /usr/bin/python3 "$out/venv/bin/python3"; do
+        if has_packages "$python"; then
+            echo "$python"
             return
         fi
+    done
+}
+
+make_python() {
+    rm -rf "$out/venv"
+    python3 -m venv "$out/venv" &&
+        "$out/venv/bin/pip" install -q --disable-pip-version-check numpy xxhash zstandard
+}
+
+# The Python that checks the file format and the factors needs three packages: the distribution's,
+# or else pip's in an environment of our own. Without a network these checks are skipped, visibly.
+set_up_python() {
+    FACPOOL_PYTHON=$(find_python)
+    if [ -z "$FACPOOL_PYTHON" ]; then
+        sh tools/setup.sh python || echo "setup: trying pip for numpy, xxhash and zstandard"
+        FACPOOL_PYTHON=$(find_python)
     fi
-    FACPOOL_PYTHON=$out/venv/bin/python3
+    if [ -z "$FACPOOL_PYTHON" ]; then
+        make_python >"$out/venv.log" 2>&1 || tail -n 3 "$out/venv.log"
+        FACPOOL_PYTHON=$(find_python)
+    fi
+    if [ -z "$FACPOOL_PYTHON" ]; then
+        echo "setup: tests that need numpy, xxhash or zstandard are skipped"
+        FACPOOL_PYTHON=python3
+    fi
     export FACPOOL_PYTHON
-    PATH=$out/venv/bin:$PATH
-    export PATH
 }
 
 # ------------------------------------------------------------------ the rounds

@@ -8,6 +8,13 @@
 
 #include <facpool/facpool.h>
 
+/* The library has OpenMP where its tests have. */
+#ifdef _OPENMP
+#define WITH_THREADS FACPOOL_EXECUTOR_OMP
+#else
+#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
+#endif
+
 #define N_DATES   12
 #define N_CODES   25
 #define N_TASKS   (N_DATES * N_CODES)
@@ -489,16 +496,16 @@ static void choose_run(int32_t executor, bool by_slices, int32_t results)
 
 static void runs_in_memory_without_memory(void)
 {
-    static const int32_t executors[] = {FACPOOL_EXECUTOR_SERIAL, FACPOOL_EXECUTOR_OMP};
+    static const int32_t executors[] = {FACPOOL_EXECUTOR_SERIAL, WITH_THREADS};
     for (int i = 0; i < 2; i++) {
         choose_run(executors[i], false, 0);
         fail_allocations(run_once, NULL);
         choose_run(executors[i], true, 0);
         fail_allocations(run_once, NULL);
     }
-    choose_run(FACPOOL_EXECUTOR_OMP, false, 0);
+    choose_run(WITH_THREADS, false, 0);
     fail_allocations(run_started, NULL);
-    choose_run(FACPOOL_EXECUTOR_OMP, false, 0);
+    choose_run(WITH_THREADS, false, 0);
     fail_allocations(run_as_job, NULL);
 }
 
@@ -557,8 +564,7 @@ static void runs_with_a_backup_without_memory(void)
 {
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
     fail_allocations(run_fresh, file_can_be_completed);
-    choose_backup_run(FACPOOL_EXECUTOR_OMP, true, FACPOOL_RESULTS_KEEP, false,
-                      FACPOOL_DURABILITY_GROUP);
+    choose_backup_run(WITH_THREADS, true, FACPOOL_RESULTS_KEEP, false, FACPOOL_DURABILITY_GROUP);
     fail_allocations(run_fresh, file_can_be_completed);
     inner_run = run_as_job;
     fail_allocations(run_fresh, file_can_be_completed);
@@ -570,7 +576,7 @@ static void resumes_without_memory(void)
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, FACPOOL_RESULTS_KEEP, true,
                       FACPOOL_DURABILITY_NONE);
     fail_allocations(run_resumed, file_can_be_completed);
-    choose_backup_run(FACPOOL_EXECUTOR_OMP, true, 0, false, FACPOOL_DURABILITY_GROUP);
+    choose_backup_run(WITH_THREADS, true, 0, false, FACPOOL_DURABILITY_GROUP);
     fail_allocations(run_resumed, file_can_be_completed);
 }
 
@@ -631,12 +637,11 @@ static void runs_whose_own_allocator_fails(void)
 {
     choose_run(FACPOOL_EXECUTOR_SERIAL, false, 0);
     fail_own_allocator(run_once, NULL);
-    choose_run(FACPOOL_EXECUTOR_OMP, true, 0);
+    choose_run(WITH_THREADS, true, 0);
     fail_own_allocator(run_once, NULL);
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
     fail_own_allocator(run_fresh, file_can_be_completed);
-    choose_backup_run(FACPOOL_EXECUTOR_OMP, false, FACPOOL_RESULTS_KEEP, false,
-                      FACPOOL_DURABILITY_NONE);
+    choose_backup_run(WITH_THREADS, false, FACPOOL_RESULTS_KEEP, false, FACPOOL_DURABILITY_NONE);
     fail_own_allocator(run_resumed, file_can_be_completed);
 }
 
@@ -803,10 +808,10 @@ static void repairs_without_memory(void)
 
 static void runs_that_get_no_thread(void)
 {
-    choose_run(FACPOOL_EXECUTOR_OMP, false, 0);
+    choose_run(WITH_THREADS, false, 0);
     fail_each(run_once, NULL, CALL_THREAD, EAGAIN, false);
     fail_each(run_started, NULL, CALL_THREAD, EAGAIN, false);
-    choose_backup_run(FACPOOL_EXECUTOR_OMP, false, 0, false, FACPOOL_DURABILITY_GROUP);
+    choose_backup_run(WITH_THREADS, false, 0, false, FACPOOL_DURABILITY_GROUP);
     fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, false, FACPOOL_DURABILITY_GROUP);
     fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
@@ -826,7 +831,7 @@ static void fail_files(scenario run, aftermath look)
 
 static void runs_whose_files_fail(void)
 {
-    static const int32_t executors[] = {FACPOOL_EXECUTOR_SERIAL, FACPOOL_EXECUTOR_OMP};
+    static const int32_t executors[] = {FACPOOL_EXECUTOR_SERIAL, WITH_THREADS};
     for (int i = 0; i < 2; i++) {
         choose_backup_run(executors[i], false, FACPOOL_RESULTS_KEEP, i == 0,
                           FACPOOL_DURABILITY_GROUP);
@@ -842,7 +847,7 @@ static void resumes_whose_files_fail(void)
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, FACPOOL_RESULTS_KEEP, true,
                       FACPOOL_DURABILITY_GROUP);
     fail_files(run_resumed, file_can_be_completed);
-    choose_backup_run(FACPOOL_EXECUTOR_OMP, false, 0, false, FACPOOL_DURABILITY_BATCH);
+    choose_backup_run(WITH_THREADS, false, 0, false, FACPOOL_DURABILITY_BATCH);
     fail_files(run_resumed, file_can_be_completed);
 }
 

@@ -21,6 +21,13 @@
 #define TASKS_MAX   20000
 #define FACTORS_MAX 6
 
+/* The library has OpenMP where its tests have. */
+#ifdef _OPENMP
+#define WITH_THREADS FACPOOL_EXECUTOR_OMP
+#else
+#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
+#endif
+
 extern char **environ;
 static facpool_error err = FACPOOL_ERROR_INIT;
 
@@ -311,8 +318,8 @@ static void choose_job(shared_page *s, random_numbers *r)
     s->n_dates = random_between(r, 5, 60);
     s->n_codes = random_between(r, 10, 100);
     s->n_factors = random_between(r, 1, FACTORS_MAX);
-    s->executor = random_chance(r, 60) ? FACPOOL_EXECUTOR_OMP : FACPOOL_EXECUTOR_SERIAL;
-    s->workers = s->executor == FACPOOL_EXECUTOR_OMP ? random_between(r, 1, 4) : 1;
+    s->executor = random_chance(r, 60) ? WITH_THREADS : FACPOOL_EXECUTOR_SERIAL;
+    s->workers = s->executor == FACPOOL_EXECUTOR_SERIAL ? 1 : random_between(r, 1, 4);
     s->group_by = (int32_t)random_between(r, 1, 3);
     s->by_slices = random_chance(r, 50);
     s->durability = (int32_t)random_between(r, 1, 3);
@@ -327,7 +334,7 @@ static void choose_job(shared_page *s, random_numbers *r)
              "  %u dates x %u codes, %u factors, %u us a task, %s, workers %u, group_by %d, %s, "
              "durability %d, no_async %d, batch_rows %u, flush_ms %u, queue_bytes %llu\n",
              s->n_dates, s->n_codes, s->n_factors, s->task_us,
-             s->executor == FACPOOL_EXECUTOR_OMP ? "omp" : "serial", s->workers, s->group_by,
+             s->executor == FACPOOL_EXECUTOR_SERIAL ? "serial" : "omp", s->workers, s->group_by,
              s->by_slices ? "batch_fn" : "fn", s->durability, s->no_async, s->batch_rows,
              s->flush_ms, (unsigned long long)s->queue_bytes);
 }

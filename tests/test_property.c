@@ -145,7 +145,7 @@ static void choose_options(run_plan *p, random_numbers *r)
     o->user = p;
     o->n_factors = p->w->n_factors;
     o->factor_names = p->w->default_names && random_chance(r, 50) ? NULL : p->w->name_list;
-    o->executor = random_chance(r, 60) ? FACPOOL_EXECUTOR_OMP : FACPOOL_EXECUTOR_SERIAL;
+    o->executor = random_chance(r, 60) ? WITH_THREADS : FACPOOL_EXECUTOR_SERIAL;
     o->workers = random_between(r, 1, 4);
     o->group_by =
         random_chance(r, 50) ? (int32_t)random_below(r, 2) : (int32_t)random_between(r, 2, 3);

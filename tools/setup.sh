@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what is missing to build and test libfacpool on Debian or Ubuntu, and says what it does.
 #
-#   sh tools/setup.sh [SET ...]     SET: build (default) | tests | bench
+#   sh tools/setup.sh [SET ...]     SET: build (default) | tests | python | bench
 #
 #   build  a C compiler, meson, ninja, pkg-config, zstd and xxHash
 #   tests  build, and clang with OpenMP and its sanitizers, valgrind, Python with venv and zone data
+#   python NumPy, xxHash and Zstandard for Python, with which tests check files and factors
 #   bench  build, and SQLite and LMDB to compare with
 #
 # What is there already is left alone: where nothing is missing, apt-get is not called and no rights
@@ -80,6 +81,18 @@ look_for_tests() {
     have_command llvm-symbolizer || need llvm
 }
 
+python_has_packages() {
+    /usr/bin/python3 -c 'import numpy, xxhash, zstandard' >/dev/null 2>&1
+}
+
+look_for_python() {
+    if ! python_has_packages; then
+        need python3-numpy
+        need python3-xxhash
+        need python3-zstandard
+    fi
+}
+
 look_for_bench() {
     look_for_build
     have_command cc && have_header sqlite3.h || need libsqlite3-dev
@@ -104,9 +117,10 @@ look() {
         case $set in
         build) look_for_build ;;
         tests) look_for_tests ;;
+        python) look_for_python ;;
         bench) look_for_bench ;;
         *)
-            echo "setup.sh: '$set' is not one of build, tests, bench" >&2
+            echo "setup.sh: '$set' is not one of build, tests, python, bench" >&2
             exit 2
             ;;
         esac

@@ -34,7 +34,8 @@ struct fp_writer {
     fp_thread thread;
     fp_lock state; /* guards the fields below */
     bool closing;
-    bool wanted; /* batch_rows are ready */
+    bool wanted;   /* batch_rows are ready */
+    bool appended; /* a worker wrote: the sink may want a tick sooner than it said */
     _Atomic int failed;
     facpool_error first_error;
 };
@@ -172,13 +173,14 @@ static bool wait_for_work(fp_writer *w, int64_t next_sync_ns)
 {
     int64_t flush_at = w->last_gather_ns + w->flush_ns;
     fp_lock_enter(&w->state);
-    while (!w->closing) {
+    while (!w->closing && !w->appended) {
         int64_t ready_at = w->wanted ? w->last_gather_ns + LINGER_NS : INT64_MAX;
         int64_t deadline = earlier(earlier(flush_at, ready_at), next_sync_ns);
         if (fp_clock_ns() >= deadline)
             break;
         fp_lock_wait_until(&w->state, deadline);
     }
+    w->appended = false;
     bool go_on = !w->closing;
     fp_lock_leave(&w->state);
     return go_on;
@@ -229,6 +231,14 @@ static void want_gather(fp_writer *w)
     fp_lock_leave(&w->state);
 }
 
+static void note_append(fp_writer *w)
+{
+    fp_lock_enter(&w->state);
+    w->appended = true;
+    fp_lock_wake_all(&w->state);
+    fp_lock_leave(&w->state);
+}
+
 /* Writes one kind of a lane's rows in blocks; a group may have brought more than fit into one. */
 static int write_rows(fp_writer *w, fp_batch *rows, facpool_error *err)
 {
@@ -272,13 +282,14 @@ int fp_lane_leave(fp_lane *lane, facpool_error *err)
 {
     fp_writer *w = lane->writer;
     int rc = fp_writer_failed(w);
-    bool ready = false;
+    bool ready = false, wrote = false;
     if (rc) {
         fp_batch_clear(&lane->ok);
         fp_batch_clear(&lane->rest);
         fp_writer_error(w, err);
     } else if (is_full(w, &lane->ok) || is_full(w, &lane->rest)) {
         rc = write_full(lane, err);
+        wrote = true;
     }
     size_t rows = lane->ok.n_rows + lane->rest.n_rows;
     if (rows != lane->known_rows) {
@@ -288,13 +299,15 @@ int fp_lane_leave(fp_lane *lane, facpool_error *err)
         lane->known_rows = rows;
     }
     fp_lock_leave(&lane->lock);
-    if (rc || !ready)
+    if (rc)
         return rc;
-    if (w->threaded) {
+    if (!w->threaded)
+        return ready || wrote ? fp_writer_poll(w, err) : 0;
+    if (ready)
         want_gather(w);
-        return 0;
-    }
-    return fp_writer_poll(w, err);
+    if (wrote)
+        note_append(w);
+    return 0;
 }
 
 /* ------------------------------------------------------------------ the writer */
