@@ -18,12 +18,13 @@ static inline int64_t wall_us(void)
 static inline void check_factor(const world *w, size_t key, const key_state *s, size_t factor,
                                 double value)
 {
-    if (bits_of(value) == factor_bits(w, key, s->epoch, factor))
+    bool same = bits_of(value) == factor_bits(w, key, s->epoch, factor);
+    if (same)
         return;
     printf("  key %zu factor %zu (kind %d): %016llx, not %016llx\n", key, factor,
            w->factor_kinds[factor], (unsigned long long)bits_of(value),
            (unsigned long long)factor_bits(w, key, s->epoch, factor));
-    CHECK(!"factors are bit-identical");
+    CHECK(same);
 }
 
 /* ------------------------------------------------------------------ rows of a cursor */

@@ -140,7 +140,7 @@ has_packages() {
 find_python() {
     for python in python3 /usr/bin/python3 "$out/venv/bin/python3"; do
         if has_packages "$python"; then
-            echo "$python"
+            command -v "$python"
             return
         fi
     done
@@ -166,9 +166,14 @@ set_up_python() {
     fi
     if [ -z "$FACPOOL_PYTHON" ]; then
         echo "setup: tests that need numpy, xxhash or zstandard are skipped"
-        FACPOOL_PYTHON=python3
+        FACPOOL_PYTHON=$(command -v python3)
     fi
     export FACPOOL_PYTHON
+    # meson takes the python3 that it finds first
+    mkdir -p "$out/bin"
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$FACPOOL_PYTHON" >"$out/bin/python3"
+    chmod +x "$out/bin/python3"
+    PATH=$out/bin:$PATH
 }
 
 # ------------------------------------------------------------------ the rounds

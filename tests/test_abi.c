@@ -559,7 +559,7 @@ static void progress_fills_what_the_caller_has_room_for(void)
         CHECK(all_are(memory + size, GUARD_BYTES, GUARD));
         free(memory);
     }
-    size_t none = 0;
+    facpool_progress none = {0};
     CHECK_INT(fill_run_progress(&none), FACPOOL_E_ABI);
     CHECK_OK(facpool_run_wait(open_run, &result, &err), err);
     facpool_result_free(result);

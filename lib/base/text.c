@@ -79,20 +79,28 @@ size_t fp_text_check(const char *text, const char *what, facpool_error *err)
     return length;
 }
 
-int fp_texts_add(fp_texts *texts, const char *bytes, size_t length)
+int fp_texts_reserve(fp_texts *texts, size_t n, size_t bytes)
 {
     size_t end = texts->n ? texts->offsets[texts->n] : 0;
-    if (length >= UINT32_MAX - end)
+    if (bytes >= UINT32_MAX - end || n >= UINT32_MAX - end - bytes)
         return FACPOOL_E_NOMEM; /* offsets are 32 bits wide */
     void *offsets = texts->offsets;
-    if (fp_grow(texts->allocator, &offsets, &texts->offsets_capacity, texts->n + 2,
+    if (fp_grow(texts->allocator, &offsets, &texts->offsets_capacity, texts->n + n + 1,
                 sizeof *texts->offsets))
         return FACPOOL_E_NOMEM;
     texts->offsets = offsets;
     void *memory = texts->bytes;
-    if (fp_grow(texts->allocator, &memory, &texts->bytes_capacity, end + length + 1, 1))
+    if (fp_grow(texts->allocator, &memory, &texts->bytes_capacity, end + bytes + n, 1))
         return FACPOOL_E_NOMEM;
     texts->bytes = memory;
+    return 0;
+}
+
+int fp_texts_add(fp_texts *texts, const char *bytes, size_t length)
+{
+    if (fp_texts_reserve(texts, 1, length))
+        return FACPOOL_E_NOMEM;
+    size_t end = texts->n ? texts->offsets[texts->n] : 0;
     if (length)
         memcpy(texts->bytes + end, bytes, length);
     texts->bytes[end + length] = '\0';

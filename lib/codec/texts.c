@@ -76,7 +76,7 @@ static int decompress_content(fp_codec *codec, fp_bytes *in, size_t n, fp_bytes 
 static int add_texts(fp_texts *out, fp_bytes *content, size_t n, facpool_error *err)
 {
     const uint8_t *lengths = fp_bytes_take(content, 2 * n);
-    size_t before = out->n, total = 0;
+    size_t total = 0;
     if (!lengths)
         return fp_corrupt(err, "text lengths end early");
     for (size_t i = 0; i < n; i++) {
@@ -88,14 +88,19 @@ static int add_texts(fp_texts *out, fp_bytes *content, size_t n, facpool_error *
     if (total != content->size - content->at)
         return fp_corrupt(err, "text lengths do not add up");
     const char *bytes = (const char *)content->data + content->at;
+    if (fp_texts_reserve(out, n, total))
+        return fp_fail_nomem(err, total);
+    uint32_t end = out->n ? out->offsets[out->n] : 0;
+    out->offsets[out->n] = end;
     for (size_t i = 0; i < n; i++) {
         size_t length = fp_half_load(lengths + 2 * i);
-        if (fp_texts_add(out, bytes, length)) {
-            out->n = before;
-            return fp_fail_nomem(err, total);
-        }
+        memcpy(out->bytes + end, bytes, length);
         bytes += length;
+        end += (uint32_t)length + 1;
+        out->bytes[end - 1] = '\0';
+        out->offsets[out->n + i + 1] = end;
     }
+    out->n += n;
     return 0;
 }
 
