@@ -29,6 +29,11 @@ static size_t round_trip(fp_codec *codec, const fp_encoding *encoding, size_t n)
     if (memcmp(column, decoded, 8 * n) != 0)
         printf("  encoding %#x (used %#x), %zu words\n", encoding->id, used, n);
     CHECK(memcmp(column, decoded, 8 * n) == 0);
+    size_t first = (size_t)(random_word() % n),
+           end = first + (size_t)(random_word() % (n - first)) + 1;
+    memset(decoded, 0xa5, 8 * n); /* a part of it: the words asked for are right */
+    CHECK_OK(fp_words_decode_part(codec, used, page, size, decoded, n, first, end, &err), err);
+    CHECK(memcmp(column + first, decoded + first, 8 * (end - first)) == 0);
     seen[used] = true;
     free(page);
     fp_buffer_free(&out);

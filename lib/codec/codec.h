@@ -63,6 +63,10 @@ int fp_words_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t
 int fp_words_decode(fp_codec *codec, uint8_t encoding, const uint8_t *bytes, size_t size,
                     uint64_t *words, size_t n, facpool_error *err);
 
+/* The same where only words first .. end - 1 are wanted: the others may be left as they are. */
+int fp_words_decode_part(fp_codec *codec, uint8_t encoding, const uint8_t *bytes, size_t size,
+                         uint64_t *words, size_t n, size_t first, size_t end, facpool_error *err);
+
 /* Texts i0 .. i0 + n - 1 of a list as one page (raw or zstd), and back, appended to `out`. Each
  * text is at most 1024 bytes. */
 int fp_texts_encode(fp_codec *codec, const fp_texts *texts, size_t i0, size_t n, int level,

@@ -12,6 +12,13 @@
 #include "codec/bits.h"
 #include "codec/codec.h"
 
+/* The words of a page that are wanted, first .. end - 1: decoders that can leave out the others do.
+ */
+typedef struct fp_part {
+    size_t first; /* a multiple of 8: eight packed values end on a whole byte */
+    size_t end;
+} fp_part;
+
 /* Values of a page that its rule does not give, with where they stand. */
 typedef struct fp_exceptions {
     uint16_t *positions; /* ascending */
@@ -51,7 +58,7 @@ int fp_layout_encode(fp_codec *codec, const fp_encoding *encoding, unsigned layo
                      const uint64_t *words, size_t n, uint8_t *out, size_t limit, size_t *size,
                      facpool_error *err);
 int fp_layout_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
-                     facpool_error *err);
+                     fp_part part, facpool_error *err);
 bool fp_words_all_equal(const uint64_t *words, size_t n);
 
 /* exceptions.c. read: positions are checked to be ascending and below n. */
@@ -63,7 +70,8 @@ size_t fp_bitmap_count(const uint8_t *bitmap, size_t n); /* SIZE_MAX: bits set b
 /* packed.c */
 size_t fp_packed_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
                         size_t limit);
-int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
+int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fp_part part,
+                     facpool_error *err);
 size_t fp_delta_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
                        size_t limit);
 int fp_delta_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
@@ -71,7 +79,8 @@ int fp_delta_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fa
 /* split.c */
 int fp_split_encode(fp_codec *codec, unsigned low_bits, const uint64_t *words, size_t n,
                     uint8_t *out, size_t limit, size_t *size, facpool_error *err);
-int fp_split_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err);
+int fp_split_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fp_part part,
+                    facpool_error *err);
 int fp_split_measure(fp_codec *codec, unsigned low_bits, const uint64_t *words, size_t n,
                      size_t *size, facpool_error *err); /* without writing */
 
@@ -96,7 +105,7 @@ unsigned fp_decimal_digits(uint64_t word);
 int fp_decimal_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
                       uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err);
 int fp_decimal_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
-                      facpool_error *err);
+                      fp_part part, facpool_error *err);
 int fp_sparse_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
                      uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err);
 int fp_sparse_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,

@@ -262,7 +262,8 @@ size_t fp_packed_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_
     return size;
 }
 
-int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err)
+int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fp_part part,
+                     facpool_error *err)
 {
     unsigned flags = fp_bytes_u8(in), width = flags & ~STEP_FLAG;
     uint64_t base = fp_bytes_u64(in), step = flags & STEP_FLAG ? fp_bytes_u64(in) : 1;
@@ -274,12 +275,13 @@ int fp_packed_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, f
     const uint8_t *packed = fp_bytes_take(in, fp_bits_size(n, width));
     if (!packed)
         return fp_corrupt(err, "offsets end early");
-    fp_bits_unpack(words, packed, n, width);
+    fp_bits_unpack(words + part.first, packed + part.first / 8 * width, part.end - part.first,
+                   width);
     if (step == 1) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = part.first; i < part.end; i++)
             words[i] += base;
     } else {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = part.first; i < part.end; i++)
             words[i] = base + step * words[i];
     }
     for (size_t i = 0; i < codec->inner.count; i++)
@@ -307,7 +309,7 @@ int fp_delta_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fa
         return fp_corrupt(err, "no first word");
     if (n == 1)
         return 0;
-    int code = fp_packed_decode(codec, in, words + 1, n - 1, err);
+    int code = fp_packed_decode(codec, in, words + 1, n - 1, (fp_part){0, n - 1}, err);
     if (code)
         return code;
     for (size_t i = 1; i < n; i++)

@@ -81,12 +81,12 @@ int fp_layout_encode(fp_codec *codec, const fp_encoding *encoding, unsigned layo
 }
 
 int fp_layout_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
-                     facpool_error *err)
+                     fp_part part, facpool_error *err)
 {
     switch (layout) {
     case FP_LAYOUT_CONSTANT: {
         uint64_t word = fp_bytes_u64(in);
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = part.first; i < part.end; i++)
             words[i] = word;
         return in->failed ? fp_corrupt(err, "no constant") : 0;
     }
@@ -94,11 +94,11 @@ int fp_layout_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
         const uint8_t *bytes = fp_bytes_take(in, 8 * n);
         if (!bytes)
             return fp_corrupt(err, "words end early");
-        fp_words_load(words, bytes, n);
+        fp_words_load(words + part.first, bytes + 8 * part.first, part.end - part.first);
         return 0;
     }
     case FP_LAYOUT_PACKED:
-        return fp_packed_decode(codec, in, words, n, err);
+        return fp_packed_decode(codec, in, words, n, part, err);
     case FP_LAYOUT_DELTA:
         return fp_delta_decode(codec, in, words, n, err);
     case FP_LAYOUT_ZSTD:
@@ -106,7 +106,7 @@ int fp_layout_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
     case FP_LAYOUT_PLANES:
         return fp_planes_decode(codec, in, words, n, err);
     case FP_LAYOUT_SPLIT:
-        return fp_split_decode(codec, in, words, n, err);
+        return fp_split_decode(codec, in, words, n, part, err);
     default:
         return fp_corrupt(err, "unknown layout");
     }
@@ -175,19 +175,26 @@ int fp_words_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t
 int fp_words_decode(fp_codec *codec, uint8_t encoding, const uint8_t *bytes, size_t size,
                     uint64_t *words, size_t n, facpool_error *err)
 {
-    if (n == 0 || n > FP_PAGE_MAX_WORDS)
+    return fp_words_decode_part(codec, encoding, bytes, size, words, n, 0, n, err);
+}
+
+int fp_words_decode_part(fp_codec *codec, uint8_t encoding, const uint8_t *bytes, size_t size,
+                         uint64_t *words, size_t n, size_t first, size_t end, facpool_error *err)
+{
+    if (n == 0 || n > FP_PAGE_MAX_WORDS || first > end || end > n)
         return fp_corrupt(err, "impossible number of words");
     int code = fp_codec_ensure(codec, n, err);
     if (code)
         return code;
     fp_bytes in = {.data = bytes, .size = size};
+    fp_part part = {first & ~(size_t)7, end};
     unsigned layout = encoding & 15u;
     switch (encoding >> 4) {
     case FP_TRANSFORM_NONE:
-        code = fp_layout_decode(codec, layout, &in, words, n, err);
+        code = fp_layout_decode(codec, layout, &in, words, n, part, err);
         break;
     case FP_TRANSFORM_DECIMAL:
-        code = fp_decimal_decode(codec, layout, &in, words, n, err);
+        code = fp_decimal_decode(codec, layout, &in, words, n, part, err);
         break;
     case FP_TRANSFORM_SPARSE:
         code = fp_sparse_decode(codec, layout, &in, words, n, err);

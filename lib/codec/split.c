@@ -248,7 +248,8 @@ static int put_exceptions(const fp_exceptions *exceptions, uint64_t *words, unsi
     return 0;
 }
 
-int fp_split_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, facpool_error *err)
+int fp_split_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fp_part part,
+                    facpool_error *err)
 {
     struct split split = {0};
     uint64_t dictionary[MAX_ENTRIES] = {0};
@@ -261,8 +262,10 @@ int fp_split_decode(fp_codec *codec, fp_bytes *in, uint64_t *words, size_t n, fa
     const uint8_t *packed = fp_bytes_take(in, fp_bits_size(n, width));
     if (!packed)
         return fp_corrupt(err, "values end early");
-    fp_bits_unpack(words, packed, n, width);
-    if (join_halves(words, n, &split, dictionary) >= split.entries)
+    uint64_t *wanted = words + part.first;
+    size_t n_wanted = part.end - part.first;
+    fp_bits_unpack(wanted, packed + part.first / 8 * width, n_wanted, width);
+    if (join_halves(wanted, n_wanted, &split, dictionary) >= split.entries)
         return fp_corrupt(err, "code beyond the dictionary");
     return put_exceptions(&codec->inner, words, split.low_bits, err);
 }

@@ -73,7 +73,7 @@ int fp_decimal_encode(fp_codec *codec, const fp_encoding *encoding, const uint64
 }
 
 int fp_decimal_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
-                      facpool_error *err)
+                      fp_part part, facpool_error *err)
 {
     unsigned exponent = fp_bytes_u8(in);
     if (in->failed || exponent > FP_DECIMAL_MAX_EXPONENT)
@@ -81,11 +81,11 @@ int fp_decimal_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *
     const fp_exceptions *exceptions = &codec->outer;
     int code = fp_exceptions_read(&codec->outer, in, n, err);
     if (!code)
-        code = fp_layout_decode(codec, layout, in, words, n, err);
+        code = fp_layout_decode(codec, layout, in, words, n, part, err);
     if (code)
         return code;
     int rounding = round_to_nearest();
-    fp_decimal_from_integers(exponent, words, n);
+    fp_decimal_from_integers(exponent, words + part.first, part.end - part.first);
     round_as_before(rounding);
     for (size_t i = 0; i < exceptions->count; i++)
         words[exceptions->positions[i]] = exceptions->values[i];
@@ -145,7 +145,8 @@ int fp_sparse_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
      * two comes next can't be foretold, and a branch would cost more than all the rest. */
     uint64_t *source = codec->integers;
     source[0] = common;
-    int code = fp_layout_decode(codec, layout, in, source + 1, n - taken, err);
+    fp_part all = {0, n - taken};
+    int code = fp_layout_decode(codec, layout, in, source + 1, n - taken, all, err);
     if (code)
         return code;
     for (size_t i = 0, next = 1; i < n; i++) {

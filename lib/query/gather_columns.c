@@ -257,10 +257,39 @@ static void pick(const void *values, size_t each, const uint32_t *rows, size_t n
     }
 }
 
+/* Whether the run after this one looks at the same page. */
+static bool next_wants(const fp_gather *g, const fp_run *run, uint32_t page)
+{
+    if (run->next == FP_NO_RUN)
+        return false;
+    const fp_run *next = &g->runs[run->next];
+    return page == (next->picked ? next->page : fp_stream_page_of(next->stream, next->first_row));
+}
+
+/* Values of one page of which a run wants rows first .. end - 1 only. Where these are few, and no
+ * other run is going to look at the page, the others need not be decoded. */
+static int some_values(fp_gather *g, const fp_run *run, size_t column, uint32_t page,
+                       uint32_t first, uint32_t end, const void **out, facpool_error *err)
+{
+    fp_read_context *context = &run->stream->question->context;
+    bool is_part = end - first < run->stream->open->pages[page].n_rows / 2 &&
+                   !will_be_wanted(run->stream, page) && !next_wants(g, run, page);
+    if (is_part) {
+        context->wanted_first = first;
+        context->wanted_end = end;
+    }
+    int rc = page_values(g, run->stream, column, page, out, err);
+    context->wanted_first = context->wanted_end = 0;
+    if (is_part)
+        g->page_number = FP_NO_PAGE;
+    return rc;
+}
+
 static int fill_picked(fp_gather *g, const fp_run *run, size_t column, facpool_error *err)
 {
     const void *values = NULL;
-    int rc = page_values(g, run->stream, column, run->page, &values, err);
+    const uint32_t *rows = g->row_numbers + run->out; /* ascending */
+    int rc = some_values(g, run, column, run->page, rows[0], rows[run->n - 1] + 1, &values, err);
     if (rc == 1) {
         const fp_gather_column *to = &g->columns[column];
         pick(values, to->each, g->row_numbers + run->out, run->n,
@@ -292,8 +321,9 @@ static int fill_stretch(fp_gather *g, const fp_run *run, size_t column, facpool_
             next = page + 1;
             upto = pages[page].first_row + pages[page].n_rows;
             upto = upto < end ? upto : end;
-            skipped = (row - pages[page].first_row) * each;
-            rc = page_values(g, stream, column, page, &values, err);
+            uint32_t first = row - pages[page].first_row;
+            skipped = first * each;
+            rc = some_values(g, run, column, page, first, first + (upto - row), &values, err);
         }
         if (rc <= 0)
             return rc;

@@ -323,7 +323,10 @@ static int decode_page(const binary_block *b, fp_read_context *context, uint32_t
     uint64_t page[FP_PAGE_ROWS];
     bool in_place = is_word_column(column);
     uint64_t *words = in_place ? (uint64_t *)out + first : page;
-    int rc = fp_words_decode(context->codec, entry[FP_CHUNK_ENCODING], chunk, bytes, words, n, err);
+    size_t end = in_place && context->wanted_end ? context->wanted_end : n;
+    size_t begin = in_place && context->wanted_end ? context->wanted_first : 0;
+    int rc = fp_words_decode_part(context->codec, entry[FP_CHUNK_ENCODING], chunk, bytes, words, n,
+                                  begin, end, err);
     if (rc == FACPOOL_E_CORRUPT || (!rc && !in_place && !narrow(b, column, page, n, out, first)))
         return damaged(b->base.source, b->base.block, "what a page decodes to", err);
     return rc;

@@ -57,6 +57,9 @@ typedef struct fp_read_context {
     fp_codec *codec;
     fp_buffer scratch;
     uint64_t bytes_read;
+    uint32_t
+        wanted_first; /* a hint for reads of one page: only rows wanted_first .. wanted_end - 1 */
+    uint32_t wanted_end; /* of it are looked at, the others may be left as they are; 0: all are */
 } fp_read_context;
 
 int fp_read_context_init(fp_read_context *context, facpool_error *err); /* NOMEM */
