@@ -180,7 +180,7 @@ set_up_python() {
 
 # Tests that one round can't make use of: those that look at the sources or the built files; for
 # ThreadSanitizer also those that start no thread, for valgrind those that take long.
-on_files='layers|symbols'
+on_files='layers|symbols|readme'
 without_threads="$on_files|minute_bars_parts|codec.*|store_damage|query_model|format|real_data"
 not_small="$on_files|store_damage|query_model"
 

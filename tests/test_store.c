@@ -278,6 +278,30 @@ static void resume_refuses_other_factors_tag_or_format(void)
     rows_free(&expected);
 }
 
+/* It is the file behind a link that is continued and replaced, never the link. */
+static void a_symbolic_link_leads_to_the_backup(void)
+{
+    const char *path = path_of("behind.fpb"), *link = path_of("link.fpb");
+    CHECK(symlink("behind.fpb", link) == 0);
+    facpool_backup_options options = options_for(link, FACPOOL_MODE_RESUME);
+    rows first = make_rows(100, FACPOOL_STATUS_OK);
+    CHECK_INT(write_rows(&options, &first, 100, &err), FACPOOL_E_NOT_FOUND);
+    CHECK(strstr(err.message, "behind.fpb")); /* says where the link leads */
+    facpool_backup_options direct = options_for(path, FACPOOL_MODE_CREATE);
+    CHECK_OK(write_rows(&direct, &first, 100, &err), err);
+    options.mode = FACPOOL_MODE_CREATE;
+    CHECK_INT(write_rows(&options, &first, 100, &err), FACPOOL_E_EXISTS);
+    options.mode = FACPOOL_MODE_OVERWRITE;
+    rows second = {0};
+    add_rows(&second, 5000, 200, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &second, 100, &err), err);
+    check_file(path, &second);
+    char target[64];
+    CHECK_INT(readlink(link, target, sizeof target), strlen("behind.fpb"));
+    rows_free(&first);
+    rows_free(&second);
+}
+
 static void overwrite_replaces_whole_files_and_backups_only(void)
 {
     const char *path = path_of("over.fpb");
@@ -505,6 +529,7 @@ int main(void)
     RUN(resume_creates_then_continues);
     RUN(resuming_without_appending_writes_nothing);
     RUN(resume_refuses_other_factors_tag_or_format);
+    RUN(a_symbolic_link_leads_to_the_backup);
     RUN(overwrite_replaces_whole_files_and_backups_only);
     RUN(a_second_writer_is_told_so);
     RUN(formats_that_are_not_there_are_named);

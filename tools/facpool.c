@@ -32,15 +32,26 @@ static bool is_any(const char *text, const char *a, const char *b)
     return strcmp(text, a) == 0 || strcmp(text, b) == 0;
 }
 
+/* argv[0] is the command's name. */
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc, argv);
+    fprintf(stderr, "facpool: there is no command '%s'\nTry 'facpool --help'.\n", argv[0]);
+    return TOOL_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     static char buffer[1 << 16];
+    static char option[] = "--help";
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     if (argc < 2) {
         fputs(help, stderr);
         return TOOL_FAILED;
     }
-    if (is_any(argv[1], "--help", "-h") || strcmp(argv[1], "help") == 0) {
+    if (is_any(argv[1], "--help", "-h") || (strcmp(argv[1], "help") == 0 && argc == 2)) {
         fputs(help, stdout);
         return tool_end_output(TOOL_OK);
     }
@@ -48,9 +59,9 @@ int main(int argc, char **argv)
         printf("facpool %s\n", facpool_version());
         return tool_end_output(TOOL_OK);
     }
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "facpool: there is no command '%s'\nTry 'facpool --help'.\n", argv[1]);
-    return TOOL_FAILED;
+    if (strcmp(argv[1], "help") == 0) { /* help COMMAND is COMMAND --help */
+        char *asked[] = {argv[2], option, NULL};
+        return run_command(2, asked);
+    }
+    return run_command(argc - 1, argv + 1);
 }

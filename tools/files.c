@@ -78,7 +78,10 @@ static void print_factors(const facpool_info *info)
             fputs("\n           ", stdout);
             column = 12;
         }
-        printf(" %s%s", name, last ? "" : ",");
+        putchar(' ');
+        tool_put_visibly(name, strlen(name));
+        if (!last)
+            putchar(',');
         column += strlen(name) + 2;
     }
     putchar('\n');
@@ -134,12 +137,15 @@ static int print_info(const char *path)
     printf("  state     %s\n",
            info->closed ? "closed" : "not closed: a run is still writing it, or was killed");
     printf("  created   %s\n", tool_time_text(info->created_us, text));
-    if (info->tag)
-        printf("  tag       %s\n", info->tag);
+    if (info->tag) {
+        printf("  tag       ");
+        tool_put_visibly(info->tag, strlen(info->tag));
+        putchar('\n');
+    }
     print_factors(info);
     print_rows_by_status(info);
     printf("  blocks    %s", tool_count_text(info->blocks, text));
-    printf(" of %s pages\n", tool_count_text(info->pages, text));
+    printf(", %s pages\n", tool_count_text(info->pages, text));
     print_size(info);
     int status = info->damaged_blocks ? TOOL_DAMAGED : TOOL_OK;
     if (info->damaged_blocks)
@@ -219,13 +225,12 @@ static int print_repaired(const char *path)
     char tail[32];
     facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
     facpool_error err = FACPOOL_ERROR_INIT;
-    int rc = facpool_backup_repair(path, &report, &err);
-    if (rc && (rc != FACPOOL_E_CORRUPT || report.damaged_blocks == 0))
+    if (facpool_backup_repair(path, &report, &err))
         return tool_fail("%s", err.message);
     if (report.tail_bytes)
         printf("%s: cut off a torn tail of %s bytes\n", path,
                tool_count_text(report.tail_bytes, tail));
-    if (rc) {
+    if (report.damaged_blocks) {
         print_damage(path, &report);
         return TOOL_DAMAGED;
     }

@@ -167,14 +167,6 @@ static void print_spaces(size_t n)
         putchar(' ');
 }
 
-static void print_visibly(piece cell)
-{
-    for (size_t i = 0; i < cell.length; i++) {
-        unsigned char c = (unsigned char)cell.bytes[i];
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
-    }
-}
-
 static void print_table_cell(const printer *p, size_t column, piece cell)
 {
     size_t width = shown_width(cell.bytes, cell.length);
@@ -184,7 +176,7 @@ static void print_table_cell(const printer *p, size_t column, piece cell)
         print_spaces(2);
     if (is_number(p, column))
         print_spaces(spaces);
-    print_visibly(cell);
+    tool_put_visibly(cell.bytes, cell.length);
     if (!is_number(p, column) && !last)
         print_spaces(spaces);
     if (last)
@@ -323,6 +315,8 @@ static void print_json_double(double value)
         fputs("null", stdout);
     else if (isinf(value))
         fputs(value < 0 ? "\"-Infinity\"" : "\"Infinity\"", stdout);
+    else if (value == 0 && signbit(value))
+        fputs("-0.0", stdout); /* "-0" is the integer 0 to many readers */
     else
         fputs(tool_double_text(value, text), stdout);
 }

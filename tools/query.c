@@ -27,8 +27,9 @@ static const char help[] =
     "  --format FORMAT     table (the default), csv, or jsonl: one JSON object a line\n"
     "\n"
     "Dates are numbers as they were stored, usually like 20240131; 2024-01-31 means the same.\n"
-    "Lists may be given in one option or in several. With --status other than ok, a row that is\n"
-    "not ok shows its status, failure code and message, and no factors.\n"
+    "Lists may be given in one option or in several; a comma within a name is written \\,\n"
+    "With --status other than ok, a row that is not ok shows its status, failure code and\n"
+    "message, and no factors.\n"
     "In csv a value that is not a number is nan, one that is missing is empty; in jsonl both are\n"
     "null, infinities are \"Infinity\" and \"-Infinity\", timestamps are microseconds since 1970.\n"
     "\n"
@@ -66,6 +67,23 @@ typedef struct query_options {
 
 /* ------------------------------------------------------------------ reading the options */
 
+/* Ends the part of a list that begins here, at its comma, and makes "\," in it a comma, in place.
+ * Returns where the next part begins, or NULL. */
+static char *cut_part(char *part)
+{
+    char *to = part;
+    for (char *at = part; *at; at++) {
+        if (*at == ',') {
+            *to = '\0';
+            return at + 1;
+        }
+        at += at[0] == '\\' && at[1] == ',';
+        *to++ = *at;
+    }
+    *to = '\0';
+    return NULL;
+}
+
 /* Splits a text at its commas, in place, and appends the parts. */
 static int add_list(text_list *list, char *text)
 {
@@ -77,13 +95,10 @@ static int add_list(text_list *list, char *text)
     if (!items)
         return tool_fail("out of memory");
     list->items = items;
-    for (char *part = text; part;) {
-        char *comma = strchr(part, ',');
-        if (comma)
-            *comma = '\0';
+    for (char *part = text, *next; part; part = next) {
+        next = cut_part(part);
         if (*part)
             list->items[list->n++] = part;
-        part = comma ? comma + 1 : NULL;
     }
     return TOOL_OK;
 }
@@ -149,14 +164,15 @@ static int read_statuses(query_options *o)
     return TOOL_OK;
 }
 
-static int read_choice(const char *option, const char *text, const char *const *names, int *choice)
+static int read_choice(const char *option, const char *text, const char *const *names,
+                       const char *remedy, int *choice)
 {
     for (int i = 0; names[i]; i++)
         if (strcmp(text, names[i]) == 0) {
             *choice = i;
             return TOOL_OK;
         }
-    return tool_fail_usage("query", "%s can't be '%s'", option, text);
+    return tool_fail_usage("query", "%s can't be '%s': it is %s", option, text, remedy);
 }
 
 static int read_limit(query_options *o, const char *text)
@@ -193,11 +209,11 @@ static int read_option(query_options *o, int option, char *text)
     case 'l':
         return read_limit(o, text);
     case 'o':
-        rc = read_choice("--order", text, orders, &choice);
+        rc = read_choice("--order", text, orders, "key or file", &choice);
         o->order = choice ? FACPOOL_ORDER_FILE : FACPOOL_ORDER_KEY;
         return rc;
     case 'F':
-        rc = read_choice("--format", text, formats, &choice);
+        rc = read_choice("--format", text, formats, "table, csv or jsonl", &choice);
         o->format = (print_format)choice;
         return rc;
     case 'h':

@@ -11,6 +11,7 @@
 int tool_fail(const char *format, ...)
 {
     va_list args;
+    fflush(stdout); /* what was said before stands before it */
     va_start(args, format);
     fputs("facpool: ", stderr);
     vfprintf(stderr, format, args);
@@ -61,6 +62,17 @@ const char *tool_count_text(uint64_t n, char *to)
     }
     to[out] = '\0';
     return to;
+}
+
+void tool_put_visibly(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        unsigned char next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        bool two_byte_control = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F */
+        putchar(c < 0x20 || c == 0x7f || two_byte_control ? '?' : c);
+        i += two_byte_control;
+    }
 }
 
 /* ------------------------------------------------------------------ times */

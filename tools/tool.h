@@ -21,7 +21,7 @@ int tool_query(int argc, char **argv);
 int tool_verify(int argc, char **argv);
 int tool_repair(int argc, char **argv);
 
-/* "facpool: ..." on stderr; returns TOOL_FAILED. */
+/* "facpool: ..." on stderr, behind all output so far; returns TOOL_FAILED. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same for wrong usage, with a hint at the subcommand's help. */
@@ -33,6 +33,9 @@ int tool_end_output(int status);
 
 /* Whether nobody reads what is written any more, or it can't be written. */
 bool tool_output_is_closed(void);
+
+/* Prints text that came out of a file: control characters, which a terminal would obey, as '?'. */
+void tool_put_visibly(const char *text, size_t length);
 
 /* 12345678 as "12,345,678". At least 27 bytes. */
 const char *tool_count_text(uint64_t n, char *to);

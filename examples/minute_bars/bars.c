@@ -165,6 +165,10 @@ static int bad_field(struct line_reader *reader, enum column column)
 
     snprintf(reader->reason, sizeof reader->reason, "column '%s' holds '%.*s'",
              column_names[column], length, text.begin);
+    for (char *c = reader->reason; *c; c++) { /* a terminal would obey them */
+        if ((unsigned char)*c < ' ' || *c == '\x7f')
+            *c = '?';
+    }
     return LINE_BAD;
 }
 

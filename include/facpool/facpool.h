@@ -17,9 +17,16 @@
  *   aborts. Threads it starts block all signals.
  * - Unless said otherwise a handle may be used by one thread at a time, different handles by
  *   different threads at once.
+ * - Everything here is there since 0.1, where nothing else is said. Besides the errors listed with
+ *   a call: INVALID for an argument that makes no sense, ABI for a struct whose size is not known,
+ *   NOMEM.
+ * - Codes, names, tags, paths and messages that come out are UTF-8 as they went in (paths: bytes as
+ *   the system takes them).
  *
  * fork: a child may open its own handles; it must not use or free those of its parent, and must
  * not outlive the parent's use of an open backup it inherited (it would keep the file's lock). */
+/* Initialisers and tables of comments are laid out by hand here. */
+/* clang-format off */
 #ifndef FACPOOL_FACPOOL_H
 #define FACPOOL_FACPOOL_H
 
@@ -41,7 +48,7 @@ extern "C" {
 
 /* ------------------------------------------------------------------ version and errors */
 
-/* The version of the library in use, as "major.minor.patch". Static text. Since 0.1. */
+/* The version of the library in use, as "major.minor.patch". Static text. */
 FACPOOL_API const char *facpool_version(void);
 
 /* Error codes. Values are frozen. */
@@ -58,7 +65,7 @@ FACPOOL_API const char *facpool_version(void);
 #define FACPOOL_E_DUPLICATE   (-11) /* a key occurs twice in a task set */
 #define FACPOOL_E_CANCELLED   (-12) /* the run was cancelled */
 #define FACPOOL_E_TASK        (-13) /* failing tasks stopped the run */
-#define FACPOOL_E_FORKED      (-14) /* OpenMP asked for in a forked child of a process that used it */
+#define FACPOOL_E_FORKED      (-14) /* OpenMP in a forked child of a process that used it */
 #define FACPOOL_E_SYSTEM      (-15) /* a thread, lock or other system object could not be had */
 #define FACPOOL_E_STATE       (-16) /* the call does not fit what the handle is doing */
 
@@ -77,7 +84,8 @@ typedef struct facpool_error {
 
 #define FACPOOL_ERROR_INIT {sizeof(facpool_error), 0, 0, 0, 0, 0, {0}, {0}}
 
-/* "FACPOOL_E_BUSY" for a code of the list above, "unknown error" for any other. Static text. */
+/* "FACPOOL_E_BUSY" for a code of the list above, "ok" for 0, "unknown error" for any other. Static
+ * text. */
 FACPOOL_API const char *facpool_error_name(int code);
 
 /* Memory functions for a run. All three or none; each as its C namesake, plus the context.
@@ -95,12 +103,13 @@ typedef struct facpool_allocator {
 /* ------------------------------------------------------------------ task sets */
 
 /* An ordered set of (date, code) tasks: a list, or a date x code grid that is never materialised.
- * Dates are any int64, usually yyyymmdd. Codes are valid UTF-8 of 1 to 255 bytes without NUL, text for ever.
+ * Dates are any int64, usually yyyymmdd. Codes are valid UTF-8 of 1 to 255 bytes without NUL, text
+ * for ever. Runs take lists of up to 2^32 - 2 tasks; a grid holds up to 2^40.
  * Thread-safety: reading one task set from several runs at once is fine. While a run or a result
  * uses it, adding is refused with FACPOOL_E_STATE. */
 typedef struct facpool_tasks facpool_tasks;
 
-/* An empty list. Errors: NOMEM. Since 0.1. */
+/* An empty list, to be freed with facpool_tasks_free. Errors: NOMEM. */
 FACPOOL_API int facpool_tasks_new(facpool_tasks **out, facpool_error *err);
 
 /* Appends one task; the code is copied (once per distinct code). Whether the key is there already
@@ -108,16 +117,19 @@ FACPOOL_API int facpool_tasks_new(facpool_tasks **out, facpool_error *err);
 FACPOOL_API int facpool_tasks_add(facpool_tasks *tasks, int64_t date, const char *code,
                                   facpool_error *err);
 
-/* Appends n tasks, all or none. Errors: as facpool_tasks_add; the message says which row. */
+/* Appends n tasks, all or none: (dates[i], codes[i]), both arrays n long and copied. Errors: as
+ * facpool_tasks_add; the message says which row. */
 FACPOOL_API int facpool_tasks_add_columns(facpool_tasks *tasks, size_t n, const int64_t *dates,
                                           const char *const *codes, facpool_error *err);
 
 /* Every date with every code, in date-major order: task i is (dates[i / n_codes],
- * codes[i % n_codes]). Costs O(n_dates + n_codes) memory. Errors: INVALID (a bad code, or more
- * than 2^40 tasks), NOMEM. */
+ * codes[i % n_codes]). Both arrays are copied: O(n_dates + n_codes) memory. A date or code that
+ * occurs twice is found when a run starts. Errors: INVALID (a bad code, or more than 2^40 tasks),
+ * NOMEM. */
 FACPOOL_API int facpool_tasks_grid(facpool_tasks **out, const int64_t *dates, size_t n_dates,
                                    const char *const *codes, size_t n_codes, facpool_error *err);
 
+/* How many tasks are in the set. */
 FACPOOL_API size_t facpool_tasks_count(const facpool_tasks *tasks);
 
 /* Task `index`: its date, and its code (owned by the task set, until it is freed or added to).
@@ -138,7 +150,7 @@ FACPOOL_API void facpool_tasks_free(facpool_tasks *tasks);
 #define FACPOOL_STATUS_TIMEOUT 4
 #define FACPOOL_STATUS_CRASHED 5
 
-/* "ok", "skipped", ... Static text. */
+/* "ok", "skipped", "failed", "timeout", "crashed", or "none". Static text. */
 FACPOOL_API const char *facpool_status_name(int status);
 
 /* A callback's "nothing here" return value. */
@@ -180,12 +192,14 @@ typedef int (*facpool_task_fn)(const facpool_task *task, double *factors, void *
 
 /* The same for a slice: factors are slice->n rows of n_factors, row-major. Single tasks are marked
  * by facpool_slice_fail and facpool_slice_skip. A nonzero return fails (or skips) the whole slice;
- * a failed slice of several tasks is then run again task by task, so that one bad task costs one row
- * (with group_by it fails whole). Without group_by the outcome must not depend on the slicing. */
+ * a failed slice of several tasks is then run again task by task, so that one bad task costs one
+ * row (with group_by it fails whole). Without group_by the outcome must not depend on the slicing.
+ */
 typedef int (*facpool_batch_fn)(const facpool_slice *slice, double *factors, void *user);
 
-/* Keeps a message (the first 1024 bytes) for this task's failure and returns `code`, so that a
- * callback can `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts as 1. */
+/* Keeps a message (the first 1024 bytes; NULL: none) for this task's failure and returns `code`, so
+ * that a callback can `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts
+ * as 1. Called by the callback that the task was given to, on its thread; as the next two. */
 FACPOOL_API int facpool_task_fail(const facpool_task *task, int code, const char *message);
 
 /* Marks task i of the slice failed, with a message or NULL. Returns `code`. */
@@ -195,13 +209,15 @@ FACPOOL_API int facpool_slice_fail(const facpool_slice *slice, size_t i, int cod
 /* Marks task i of the slice skipped. Returns 0. */
 FACPOOL_API int facpool_slice_skip(const facpool_slice *slice, size_t i);
 
-/* Called once on each worker's thread before its first and after its last task. *state is passed on
- * in worker_state. Nonzero from worker_init ends the run with FACPOOL_E_TASK. */
+/* Called once on each worker's thread before its first and after its last task, with user as the
+ * callback gets it. *state is passed on in worker_state. Nonzero from worker_init ends the run with
+ * FACPOOL_E_TASK; worker_exit is called for those workers whose worker_init returned 0. */
 typedef int (*facpool_worker_init_fn)(uint32_t worker, void **state, void *user);
 typedef void (*facpool_worker_exit_fn)(uint32_t worker, void *state, void *user);
 
 /* ------------------------------------------------------------------ progress, cancel, log */
 
+/* How far a run is. Counts are of tasks, times in seconds. */
 typedef struct facpool_progress {
     size_t size;
     uint64_t total;        /* tasks in the set */
@@ -219,19 +235,24 @@ typedef struct facpool_progress {
 
 #define FACPOOL_PROGRESS_INIT {sizeof(facpool_progress), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-/* Called on the thread that waits in facpool_run, _poll or _wait. Nonzero cancels the run. */
+/* Called on the thread that waits in facpool_run, _poll or _wait, at most once an interval and once
+ * at the end. *progress is valid during the call. Nonzero cancels the run. */
 typedef int (*facpool_progress_fn)(const facpool_progress *progress, void *user);
 
 /* A ready-made display: pass the console as progress_user and facpool_console_progress as
  * progress. On a terminal one live line; else a line every 10 seconds and a last one. The stream
- * stays the caller's and must outlive the console. Thread-safety: one run at a time. Since 0.1. */
+ * stays the caller's and must outlive the console. Thread-safety: one run at a time, others after
+ * it. Errors of facpool_console_new: INVALID (no stream), NOMEM. facpool_console_progress returns 0
+ * always; output that fails is no failure of the run. */
 typedef struct facpool_console facpool_console;
 FACPOOL_API int facpool_console_new(facpool_console **out, FILE *stream, facpool_error *err);
 FACPOOL_API int facpool_console_progress(const facpool_progress *progress, void *console);
 FACPOOL_API void facpool_console_free(facpool_console *console);
 
 /* A cancel token. facpool_cancel_set may be called from any thread and from a signal handler; the
- * runs that were given the token end after the tasks, slices or groups in hand. */
+ * runs that were given the token end after the tasks, slices or groups in hand. A token stays set;
+ * one that is set before a run starts ends that run at once. facpool_cancel_is_set returns 1 or 0,
+ * from any thread. Free it when no run uses it any more. Errors of facpool_cancel_new: NOMEM. */
 typedef struct facpool_cancel facpool_cancel;
 FACPOOL_API int facpool_cancel_new(facpool_cancel **out, facpool_error *err);
 FACPOOL_API void facpool_cancel_set(facpool_cancel *cancel);
@@ -239,13 +260,13 @@ FACPOOL_API int facpool_cancel_is_set(const facpool_cancel *cancel);
 FACPOOL_API void facpool_cancel_free(facpool_cancel *cancel);
 
 /* Notes on what the library did on its own (tail cut off, damage found, rows run again): called on
- * the thread that opens, waits for or finishes the run. */
+ * the thread that opens, waits for or finishes the run. `message` is valid during the call. */
 typedef void (*facpool_log_fn)(const char *message, void *user);
 
 /* ------------------------------------------------------------------ run */
 
 #define FACPOOL_EXECUTOR_OMP     1 /* default where built with OpenMP */
-#define FACPOOL_EXECUTOR_PROCESS 2 /* worker processes: not in this version, FACPOOL_E_UNSUPPORTED */
+#define FACPOOL_EXECUTOR_PROCESS 2 /* worker processes: not in this version, UNSUPPORTED */
 #define FACPOOL_EXECUTOR_SERIAL  3 /* the calling thread itself */
 
 #define FACPOOL_GROUP_NONE 1 /* default */
@@ -253,9 +274,10 @@ typedef void (*facpool_log_fn)(const char *message, void *user);
 #define FACPOOL_GROUP_CODE 3
 
 #define FACPOOL_ON_ERROR_CONTINUE 1 /* default: a failed task costs its row */
-#define FACPOOL_ON_ERROR_STOP     2 /* the first failed task ends the run */
+#define FACPOOL_ON_ERROR_STOP     2 /* the first failed task ends the run, as cancelling would */
 
-/* Default: in memory without a backup, read from the backup on demand with one. */
+/* What becomes of the rows. Default: in memory without a backup, read from the backup on demand
+ * with one (which must then stay in its place while the result is used). */
 #define FACPOOL_RESULTS_KEEP 1
 #define FACPOOL_RESULTS_DROP 2
 
@@ -267,20 +289,25 @@ typedef void (*facpool_log_fn)(const char *message, void *user);
 #define FACPOOL_DURABILITY_NONE  2
 #define FACPOOL_DURABILITY_BATCH 3 /* a sync after every block */
 
+/* Where and how rows are kept. */
 typedef struct facpool_backup_options {
     size_t size;
     const char *path;
-    const char *format;        /* "binary"; NULL: by the path's suffix, else binary */
+    const char *format;        /* "binary"; NULL: binary too, but suffixes .jsonl and .arrow, which
+                                  belong to formats that are not in this version, are refused */
     int32_t mode;              /* FACPOOL_MODE_* */
     int32_t durability;        /* FACPOOL_DURABILITY_* */
-    const char *tag;           /* which version of the function writes; NULL: none */
+    const char *tag;           /* which version of the function writes, UTF-8 of at most 1024 bytes;
+                                  NULL: none */
     uint32_t batch_rows;       /* hand rows over when so many wait; 0: 1000. A batch that is ready
                                   waits at most 100 ms more for company, so that blocks fill up */
     uint32_t flush_ms;         /* ... or after so long; 0: 1000 */
-    int32_t no_async;          /* nonzero: no writer thread, workers write */
+    int32_t no_async;          /* nonzero: no writer thread: workers write, between tasks or slices,
+                                  and so does who waits for the run */
     int32_t no_retry_failed;   /* nonzero: resume leaves failed tasks alone */
-    uint64_t queue_bytes;      /* rows waiting for the file may take so much; 0: 64 MiB. A worker whose share
-                                  is full writes itself: so a slow disk slows the workers down */
+    uint64_t queue_bytes;      /* rows waiting for the file may take so much; 0: 64 MiB. A worker
+                                  whose share is full writes itself: so a slow disk slows the
+                                  workers down */
     int32_t compression_level; /* zstd level 1 to 19; 0: 1; negative: no zstd */
     int32_t reserved;
 } facpool_backup_options;
@@ -288,23 +315,26 @@ typedef struct facpool_backup_options {
 #define FACPOOL_BACKUP_OPTIONS_INIT \
     {sizeof(facpool_backup_options), NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
 
+/* What to run, and how. */
 typedef struct facpool_run_options {
     size_t size;
     facpool_task_fn fn;        /* one of fn and batch_fn (neither for facpool_job_open) */
     facpool_batch_fn batch_fn;
     void *user;                /* passed to fn, batch_fn, worker_init and worker_exit */
     size_t n_factors;          /* 1 to 65535 */
-    const char *const *factor_names; /* n_factors distinct UTF-8 names of 1 to 255 bytes, not those of
-                                        the fixed columns; NULL: f0, f1, ... */
+    const char *const *factor_names; /* n_factors distinct UTF-8 names of 1 to 255 bytes, not those
+                                        of the fixed columns; NULL: f0, f1, ... */
     int32_t executor;
-    uint32_t workers;          /* 0: what machine, cgroup, affinity and OMP_NUM_THREADS allow */
+    uint32_t workers;          /* at most 4096; 0: what machine, cgroup, affinity and
+                                  OMP_NUM_THREADS allow. The serial executor has one */
     const int32_t *cpus;       /* pin worker i to cpus[i % n_cpus]; NULL: don't */
     size_t n_cpus;
     int32_t group_by;
     int32_t on_error;
     facpool_worker_init_fn worker_init;
     facpool_worker_exit_fn worker_exit;
-    uint32_t stop_if_first_fail; /* a run whose first so many finished tasks all failed stops; 0: 100 */
+    uint32_t stop_if_first_fail; /* a run whose first so many finished tasks all failed stops;
+                                    0: 100. Tasks that failed before and fail again come on top */
     int32_t no_stop_if_first_fail; /* nonzero: never */
     uint32_t attempts;         /* calls a failing task gets in all; 0: 1 */
     uint32_t task_timeout_ms;  /* process executor only */
@@ -319,67 +349,78 @@ typedef struct facpool_run_options {
     facpool_cancel *cancel;    /* must outlive the run */
     facpool_log_fn log;
     void *log_user;
-    const facpool_allocator *allocator; /* copied; NULL: malloc */
+    const facpool_allocator *allocator; /* copied; its ctx must outlive the result. NULL: malloc */
 } facpool_run_options;
 
 #define FACPOOL_RUN_OPTIONS_INIT                                                             \
     {sizeof(facpool_run_options), NULL, NULL, NULL, 0, NULL, 0, 0, NULL, 0, 0, 0, NULL,      \
      NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL}
 
+/* What a run left; a run that goes on; the work of a run, to be handed out to own threads. */
 typedef struct facpool_result facpool_result;
 typedef struct facpool_run_handle facpool_run_handle;
 typedef struct facpool_job facpool_job;
 
 /* Runs everything and waits. *out is given on success and when the run ends early (CANCELLED,
- * TASK, IO during the run); free it either way. Errors at the start: INVALID, DUPLICATE, EXISTS,
- * MISMATCH, BUSY, UNSUPPORTED, CORRUPT, FORKED, SYSTEM, NOMEM, IO. Thread-safety: any number of
- * runs at once. */
+ * TASK, IO during the run; CORRUPT or IO where the rows of earlier runs can't be read back, with
+ * results kept); free it either way. A failed task alone is no error: see the report.
+ * Errors at the start, without a result: INVALID, DUPLICATE (names the key), EXISTS, MISMATCH,
+ * BUSY, NOT_FOUND (the backup's folder), UNSUPPORTED, CORRUPT (the backup's header), FORKED,
+ * SYSTEM, NOMEM, IO. Thread-safety: any number of runs at once. */
 FACPOOL_API int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
                             facpool_result **out, facpool_error *err);
 
 /* The same without waiting: workers run on threads of the library. `user`, `cancel` and the
- * callbacks must stay valid until facpool_run_wait has returned. */
+ * callbacks must stay valid until facpool_run_wait has returned, which every started run needs.
+ * Errors: those of facpool_run at the start. */
 FACPOOL_API int facpool_run_start(facpool_run_handle **out, const facpool_tasks *tasks,
                                   const facpool_run_options *options, facpool_error *err);
 
 /* Calls progress if its time has come, and fills `progress` (or NULL). Returns 1 when the run is
- * over (wait will not block), 0 while it goes on. */
+ * over (wait will not block), 0 while it goes on. Poll and wait belong to one thread at a time.
+ * Errors: ABI. */
 FACPOOL_API int facpool_run_poll(facpool_run_handle *run, facpool_progress *progress,
                                  facpool_error *err);
 
 /* Asks the run to end after what is in hand. From any thread; returns at once. */
 FACPOOL_API void facpool_run_cancel(facpool_run_handle *run);
 
-/* Waits for the end (calling progress), gives what facpool_run would have given, and frees `run`. */
+/* Waits for the end (calling progress), gives and returns what facpool_run would have, and frees
+ * `run`, also on an error. */
 FACPOOL_API int facpool_run_wait(facpool_run_handle *run, facpool_result **out,
                                  facpool_error *err);
 
 /* The same on the caller's own threads. Worker numbers 0 .. workers-1 (options.workers must be
  * given) each belong to one thread at a time; different workers call take and complete at once.
  * fn, batch_fn, executor, cpus, attempts, worker_init and worker_exit are not used, progress only
- * through facpool_job_progress. Without group_by a slice has at most 4096 tasks. */
+ * through facpool_job_progress. Without group_by a slice has at most 4096 tasks. Errors: those of
+ * facpool_run at the start. */
 FACPOOL_API int facpool_job_open(facpool_job **out, const facpool_tasks *tasks,
                                  const facpool_run_options *options, facpool_error *err);
 
 /* Gives the next slice and where its factors go (slice->n rows of n_factors, row-major, filled
  * with NaN). Returns 1, or 0 when nothing is left to take or the job was stopped. A worker
- * completes its slice before it takes another. Errors: STATE, NOMEM. */
+ * completes its slice before it takes another; the slice and its factors are the job's, and valid
+ * until then. Errors: INVALID (no such worker), STATE (a slice is in hand), IO (the backup
+ * can't be written: the job is stopped), ABI, NOMEM. */
 FACPOOL_API int facpool_job_take(facpool_job *job, uint32_t worker, facpool_slice *slice,
                                  double **factors, facpool_error *err);
 
-/* Takes a slice back; `outcome` is what a batch function would have returned (0: as marked). Errors: IO (the backup can't be
- * written: the job is stopped), STATE, NOMEM. */
+/* Takes a slice back, on the thread that took it; `outcome` is what a batch function would have
+ * returned (0: as marked). Errors: IO (the backup can't be written: the job is stopped), STATE (not
+ * a slice in hand), ABI, NOMEM. */
 FACPOOL_API int facpool_job_complete(facpool_job *job, const facpool_slice *slice, int outcome,
                                      facpool_error *err);
 
-/* Counts so far. From any thread. Returns 0. */
+/* Counts so far. From any thread. Errors: ABI. */
 FACPOOL_API int facpool_job_progress(const facpool_job *job, facpool_progress *progress);
 
 /* Ends the job after what is in hand. From any thread. */
 FACPOOL_API void facpool_job_cancel(facpool_job *job);
 
-/* Closes the backup, gives the result and frees the job. A slice taken but not completed counts as
- * not run. Returns what facpool_run would have returned. */
+/* Closes the backup, gives the result and frees the job, also on an error. To be called when no
+ * other thread uses the job any more. A slice taken but not completed counts as not run. Returns
+ * what facpool_run would have returned. */
 FACPOOL_API int facpool_job_finish(facpool_job *job, facpool_result **out, facpool_error *err);
 
 /* ------------------------------------------------------------------ result */
@@ -444,6 +485,8 @@ typedef struct facpool_report {
  * rows were left in the backup, the first getter that needs them reads them in (STATE where they
  * were dropped). Arrays are in task-set order, facpool_result_count long, owned by the result. */
 FACPOOL_API size_t facpool_result_count(const facpool_result *result);
+
+/* How many factors a row has, and the name of one (NULL where there is no such factor). */
 FACPOOL_API size_t facpool_result_n_factors(const facpool_result *result);
 FACPOOL_API const char *facpool_result_factor_name(const facpool_result *result, size_t factor);
 
@@ -458,20 +501,25 @@ FACPOOL_API const uint8_t *facpool_result_status(const facpool_result *result);
 /* The code of task `index`, or NULL. */
 FACPOOL_API const char *facpool_result_code(const facpool_result *result, size_t index);
 
-/* Makes sure that the rows are in memory. Errors: STATE (dropped), IO, CORRUPT, NOMEM. */
+/* Makes sure that the rows are in memory. Errors: STATE (dropped), NOT_FOUND, MISMATCH (the
+ * backup was replaced since), IO, CORRUPT, NOMEM. */
 FACPOOL_API int facpool_result_load(const facpool_result *result, facpool_error *err);
 
 /* Tasks that are not ok and not skipped, by task order: all of them where rows are kept or in a
- * backup, else the report's first ones. */
+ * backup, else the report's first ones. facpool_result_failure fills in failure i. Errors: INVALID
+ * (there is no such one), ABI. */
 FACPOOL_API size_t facpool_result_n_failures(const facpool_result *result);
 FACPOOL_API int facpool_result_failure(const facpool_result *result, size_t i,
                                        facpool_failure *failure, facpool_error *err);
 
+/* Fills in what the run did. Errors: ABI. */
 FACPOOL_API int facpool_result_report(const facpool_result *result, facpool_report *report,
                                       facpool_error *err);
+
+/* Frees the result and all that its getters gave; cursors over it keep what they need. */
 FACPOOL_API void facpool_result_free(facpool_result *result);
 
-/* ------------------------------------------------------------------ writer: rows computed elsewhere */
+/* ------------------------------------------------------------------ rows computed elsewhere */
 
 /* Rows in columns. Factors row-major in `factors`, or one pointer a column in `factor_columns`. */
 typedef struct facpool_rows {
@@ -493,19 +541,24 @@ typedef struct facpool_rows {
  * threads at once. */
 typedef struct facpool_writer facpool_writer;
 
+/* Makes or continues a backup, as backup->mode says, with n_factors names (NULL: f0, f1, ...). The
+ * options batch_rows, flush_ms, durability and the others mean what they mean for a run. Errors:
+ * INVALID, EXISTS, MISMATCH, BUSY, NOT_FOUND (the folder), UNSUPPORTED, CORRUPT (the header),
+ * SYSTEM, NOMEM, IO. */
 FACPOOL_API int facpool_writer_open(facpool_writer **out, const facpool_backup_options *backup,
                                     const char *const *factor_names, size_t n_factors,
                                     facpool_error *err);
 
-/* Appends rows, all or none. Errors: INVALID, EXISTS (a key has an ok row in the file, or occurs
- * twice in `rows`: an ok row is final), IO (this and all later appends fail), NOMEM. */
+/* Appends rows, all or none. Errors: INVALID, EXISTS (a key has an ok row in the file, or
+ * before it in `rows`: an ok row is final), IO (this and all later appends fail), NOMEM. */
 FACPOOL_API int facpool_writer_append(facpool_writer *writer, const facpool_rows *rows,
                                       facpool_error *err);
 
 /* Returns when everything appended so far is durable. Errors: IO. */
 FACPOOL_API int facpool_writer_sync(facpool_writer *writer, facpool_error *err);
 
-/* Writes what waits, closes the file, frees the writer (also on error). */
+/* Writes what waits, syncs (unless durability is none), closes the file, frees the writer (also on
+ * error). NULL is fine. Errors: IO (what was appended since the last sync may be lost), NOMEM. */
 FACPOOL_API int facpool_writer_close(facpool_writer *writer, facpool_error *err);
 
 /* ------------------------------------------------------------------ query */
@@ -522,7 +575,8 @@ FACPOOL_API int facpool_writer_close(facpool_writer *writer, facpool_error *err)
 #define FACPOOL_COLUMN_STATUS      8u
 #define FACPOOL_COLUMN_NONE        16u /* no fixed column at all */
 
-/* What to look for. Conditions are joined by "and". A list that is given but empty matches nothing. */
+/* What to look for. Conditions are joined by "and". A list that is given but empty matches
+ * nothing. */
 typedef struct facpool_filter {
     size_t size;
     const int64_t *date_min; /* inclusive; NULL: no bound */
@@ -539,7 +593,8 @@ typedef struct facpool_filter {
     int32_t require_zero_copy; /* nonzero: fail with UNSUPPORTED rather than decode or copy */
 } facpool_filter;
 
-#define FACPOOL_FILTER_INIT {sizeof(facpool_filter), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0}
+#define FACPOOL_FILTER_INIT \
+    {sizeof(facpool_filter), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0}
 
 /* One row. Pointers are valid until the next call on the cursor. */
 typedef struct facpool_row {
@@ -556,8 +611,9 @@ typedef struct facpool_row {
 
 #define FACPOOL_ROW_INIT {sizeof(facpool_row), 0, NULL, 0, 0, 0, NULL, 0, NULL}
 
-/* Rows in columns. Pointers are valid until the next call on the cursor; columns not asked for are NULL.
- * Codes are laid out as Arrow utf8: row i is code_bytes[code_offsets[i] .. code_offsets[i + 1]).
+/* Rows in columns. Pointers are valid until the next call on the cursor; columns not asked for are
+ * NULL. Codes are laid out as Arrow utf8: that of row i is code_bytes from code_offsets[i] up to,
+ * but without, code_offsets[i + 1]; messages are laid out alike.
  * Values of factors are NaN filler where the status is not ok: such values are null, not NaN. */
 typedef struct facpool_batch_view {
     size_t size;
@@ -593,6 +649,7 @@ typedef struct facpool_query_stats {
 
 #define FACPOOL_QUERY_STATS_INIT {sizeof(facpool_query_stats), 0, 0, 0, 0, 0, 0, 0}
 
+/* Backups that are open for questions; an open question. */
 typedef struct facpool_reader facpool_reader;
 typedef struct facpool_cursor facpool_cursor;
 
@@ -607,6 +664,8 @@ FACPOOL_API int facpool_reader_open(facpool_reader **out, const char *const *pat
  * (overwrite, compact) is opened anew. Errors: as open; the old snapshot then stays. */
 FACPOOL_API int facpool_reader_refresh(facpool_reader *reader, facpool_error *err);
 
+/* How many factors a row has, and the name of one (NULL where there is no such factor; owned by the
+ * reader). */
 FACPOOL_API size_t facpool_reader_n_factors(const facpool_reader *reader);
 FACPOOL_API const char *facpool_reader_factor_name(const facpool_reader *reader, size_t factor);
 
@@ -619,7 +678,7 @@ FACPOOL_API void facpool_reader_free(facpool_reader *reader);
 FACPOOL_API int facpool_query(facpool_reader *reader, const facpool_filter *filter,
                               facpool_cursor **out, facpool_error *err);
 
-/* The same over a run's own result. */
+/* The same over a run's own result. Errors: also STATE (its rows were dropped). */
 FACPOOL_API int facpool_result_query(const facpool_result *result, const facpool_filter *filter,
                                      facpool_cursor **out, facpool_error *err);
 
@@ -632,8 +691,11 @@ FACPOOL_API int facpool_cursor_next(facpool_cursor *cursor, facpool_row *row, fa
 FACPOOL_API int facpool_cursor_next_batch(facpool_cursor *cursor, facpool_batch_view *view,
                                           facpool_error *err);
 
+/* What the cursor touched so far. Errors: ABI. */
 FACPOOL_API int facpool_cursor_stats(const facpool_cursor *cursor, facpool_query_stats *stats,
                                      facpool_error *err);
+
+/* Closes the question; what its rows and batches pointed to is gone. */
 FACPOOL_API void facpool_cursor_free(facpool_cursor *cursor);
 
 /* ------------------------------------------------------------------ files */
@@ -659,10 +721,14 @@ typedef struct facpool_info {
     int64_t created_us;
 } facpool_info;
 
+/* Looks into a backup without reading its rows, also while it is being written. Takes no lock.
+ * Errors: NOT_FOUND, UNSUPPORTED (not a backup, or of a newer version), CORRUPT (the header), IO,
+ * NOMEM. */
 FACPOOL_API int facpool_backup_info(const facpool_info **out, const char *path,
                                     facpool_error *err);
 FACPOOL_API void facpool_info_free(const facpool_info *info);
 
+/* What a check of a whole file found. */
 typedef struct facpool_verify_report {
     size_t size;
     uint64_t blocks;         /* checked */
@@ -684,8 +750,10 @@ typedef struct facpool_verify_report {
 FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
 
-/* Cuts off a torn tail and writes the index, so that the file is closed. Damaged blocks stay as
- * they are; their tasks run again on resume. Errors: BUSY (a writer is at work), IO, ... */
+/* Cuts off a torn tail and writes the index, so that the file is closed; the report says what was
+ * found before. Damaged blocks stay as they are, and are no error here (see damaged_blocks); their
+ * tasks run again on resume. Errors: BUSY (a writer is at work), NOT_FOUND, UNSUPPORTED (not a
+ * backup), CORRUPT (the header), IO, NOMEM. */
 FACPOOL_API int facpool_backup_repair(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
 

@@ -13,8 +13,9 @@ static int load_locked(facpool_result *r, facpool_error *err)
     if (r->memory)
         return 0;
     if (r->dropped || !r->backup_path)
-        return fp_fail(err, FACPOOL_E_STATE, "this run dropped its rows: run with results = keep, "
-                                             "or query the backup");
+        return fp_fail(err, FACPOOL_E_STATE,
+                       "this run dropped its rows: run with results = keep, "
+                       "or query the backup");
     fp_source *source = NULL;
     fp_memory *memory = NULL;
     int rc = fp_source_open(&source, r->backup_path, NULL, err);
@@ -106,10 +107,11 @@ size_t facpool_result_n_failures(const facpool_result *result)
 int facpool_result_failure(const facpool_result *result, size_t i, facpool_failure *failure,
                            facpool_error *err)
 {
-    size_t n = facpool_result_n_failures(result);
+    /* Looked at once: another thread's load may succeed where this one's does not. */
+    const fp_memory *m = facpool_result_load(result, NULL) ? NULL : result->memory;
+    size_t n = m ? m->n_failed : result->report.n_failures;
     if (i >= n)
         return fp_fail(err, FACPOOL_E_INVALID, "failure %zu: there are %zu", i, n);
-    const fp_memory *m = result->memory;
     facpool_failure own = FACPOOL_FAILURE_INIT;
     if (!m) {
         own = result->failures[i];
@@ -125,8 +127,7 @@ int facpool_result_failure(const facpool_result *result, size_t i, facpool_failu
     return fp_abi_export(failure, &own, sizeof own, "facpool_failure", err);
 }
 
-int facpool_result_report(const facpool_result *result, facpool_report *report,
-                          facpool_error *err)
+int facpool_result_report(const facpool_result *result, facpool_report *report, facpool_error *err)
 {
     return fp_abi_export(report, &result->report, sizeof result->report, "facpool_report", err);
 }

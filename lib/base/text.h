@@ -33,7 +33,7 @@ typedef struct fp_texts {
 int fp_texts_add(fp_texts *texts, const char *bytes, size_t length); /* 0 or NOMEM */
 /* Room for `n` more texts of `bytes` bytes in all, so that adding them can't fail. 0 or NOMEM. */
 int fp_texts_reserve(fp_texts *texts, size_t n, size_t bytes);
-void fp_texts_clear(fp_texts *texts);                                /* keeps the memory */
+void fp_texts_clear(fp_texts *texts); /* keeps the memory */
 void fp_texts_free(fp_texts *texts);
 
 /* Drops all but the first n texts. */

@@ -389,8 +389,8 @@ static void find_in_list(fp_key_matcher *m, const int64_t *dates, const uint32_t
         positions[i] = FP_POSITION_NONE;
         if (rank == FP_CODE_NONE)
             continue;
-        /* Rows ascend by (date, code), so each search goes on where one that is surely not behind it
-         * ended: the last row's, or by (code, date) the last one of the same code. */
+        /* Rows ascend by (date, code), so each search goes on where one that is surely not behind
+         * it ended: the last row's, or by (code, date) the last one of the same code. */
         size_t *from = keys->code_major ? &m->hints[codes[i]] : &hint;
         size_t at = search_from(keys, *from, dates[i], rank);
         *from = at;

@@ -18,7 +18,7 @@ struct facpool_tasks {
     size_t n_dates; /* grid only */
     size_t n_codes; /* grid only: length of the code axis */
     fp_codes codes;
-    fp_lock rank_lock; /* of codes.rank, while fp_tasks_hold makes it */
+    fp_lock rank_lock;        /* of codes.rank, while fp_tasks_hold makes it */
     atomic_size_t references; /* the caller's own counts as one */
     _Atomic bool caller_gone;
 };

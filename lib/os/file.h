@@ -54,4 +54,10 @@ bool fp_file_is_at(const fp_file *file, const char *path);
 
 bool fp_path_exists(const char *path);
 
+/* The file that a path leads to, symbolic links followed, in memory of the caller's; the path as it
+ * is where nothing is there yet. Errors: NOT_FOUND (a link that leads nowhere, naming where),
+ * NOMEM.
+ */
+int fp_path_resolve(char **out, const char *path, facpool_error *err);
+
 #endif

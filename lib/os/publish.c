@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -165,6 +167,31 @@ void fp_file_discard(fp_file *file)
     if (file->path)
         (void)unlink(file->path);
     fp_file_close(file);
+}
+
+static int refuse_dangling(const char *path, facpool_error *err)
+{
+    char target[256];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    target[n < 0 ? 0 : n] = '\0';
+    return fp_fail(err, FACPOOL_E_NOT_FOUND,
+                   "'%s' is a symbolic link to '%s', which is not there: remove the link, or give "
+                   "the path that it should lead to",
+                   path, target);
+}
+
+int fp_path_resolve(char **out, const char *path, facpool_error *err)
+{
+    char resolved[PATH_MAX];
+    const char *found = realpath(path, resolved);
+    if (!found && errno == ENOENT && fp_path_exists(path))
+        return refuse_dangling(path, err);
+    /* What else is wrong with a path is said by whoever opens it. */
+    char *copy = fp_strdup(NULL, found ? found : path);
+    if (!copy)
+        return fp_fail_nomem(err, strlen(path));
+    *out = copy;
+    return 0;
 }
 
 bool fp_path_exists(const char *path)

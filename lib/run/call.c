@@ -6,6 +6,9 @@
 #include <string.h>
 #include "base/error.h"
 
+/* How often `between` is called at most. */
+#define COMPANY_NS 1000000
+
 static void fill_nan(double *values, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -54,13 +57,31 @@ static int task_not_ok(fp_worker *w, size_t slot, facpool_task *task, double *fa
                           outcome == FACPOOL_SKIP ? 0 : w->pending_length);
 }
 
-/* Calls fn for every slot, or until something is signalled; *n_finished gets how many. */
-static int call_tasks(facpool_job *job, fp_worker *w, size_t *n_finished)
+/* Where this thread has to see to progress and writing itself: between tasks that are slow. */
+typedef struct company {
+    fp_between_fn between; /* or NULL */
+    void *context;
+    int64_t last_ns;
+} company;
+
+static void keep_company(company *c)
+{
+    int64_t now_ns = fp_clock_ns();
+    if (now_ns - c->last_ns < COMPANY_NS)
+        return;
+    c->between(c->context);
+    c->last_ns = now_ns;
+}
+
+/* Calls fn for every slot, or until something is signalled or a failure is to end the run;
+ * *n_finished gets how many. */
+static int call_tasks(facpool_job *job, fp_worker *w, company *c, size_t *n_finished)
 {
     const facpool_run_options *run = &job->config.run;
     const fp_texts *codes = &job->tasks->codes.texts;
     size_t n = w->n, n_factors = run->n_factors, slot = 0;
     bool is_group = job->plan.group_by != FACPOOL_GROUP_NONE;
+    bool stops = run->on_error == FACPOOL_ON_ERROR_STOP && !is_group, is_over = false;
     facpool_task task = {.size = sizeof task,
                          .worker = w->number,
                          .attempt = 1,
@@ -80,12 +101,15 @@ static int call_tasks(facpool_job *job, fp_worker *w, size_t *n_finished)
             *n_finished = slot;
             return FACPOOL_E_NOMEM;
         }
+        is_over = stops && w->statuses[slot] == FACPOOL_STATUS_FAILED;
         w->pending_length = 0;
         slot++;
         /* Pairs with the acquire in fp_worker_collect. */
         atomic_store_explicit(&w->finished, slot, memory_order_release);
-        if (slot == n || (!is_group && fp_job_is_signalled(job)))
+        if (slot == n || is_over || (!is_group && fp_job_is_signalled(job)))
             break;
+        if (c->between)
+            keep_company(c);
         if (w->whole)
             fp_key_walk_next(&walk);
         else
@@ -197,11 +221,11 @@ static int call_batch(facpool_job *job, fp_worker *w, size_t *n_finished, facpoo
 
 /* ------------------------------------------------------------------ a worker's life */
 
-static int call_chunk(facpool_job *job, fp_worker *w, facpool_error *err)
+static int call_chunk(facpool_job *job, fp_worker *w, company *c, facpool_error *err)
 {
     size_t n_finished = 0;
     facpool_error error = FACPOOL_ERROR_INIT;
-    int rc = job->config.run.fn ? call_tasks(job, w, &n_finished)
+    int rc = job->config.run.fn ? call_tasks(job, w, c, &n_finished)
                                 : call_batch(job, w, &n_finished, &error);
     int return_rc = fp_job_return(job, w, n_finished, err);
     if (!rc)
@@ -229,12 +253,13 @@ int fp_call_worker(facpool_job *job, fp_worker *w, fp_between_fn between, void *
     if (rc)
         return rc;
     bool wait = job->n_workers > 1;
+    company c = {.between = between, .context = context, .last_ns = fp_clock_ns()};
     while ((rc = fp_job_claim(job, w, wait, err)) > 0) {
-        rc = call_chunk(job, w, err);
+        rc = call_chunk(job, w, &c, err);
         if (rc)
             break;
         if (between)
-            between(context);
+            keep_company(&c);
     }
     if (job->config.run.worker_exit)
         job->config.run.worker_exit(w->number, w->state, job->config.run.user);

@@ -6,8 +6,8 @@
 #include "run/job.h"
 
 /* Claims and runs chunks until there is nothing left for this worker. `between` (or NULL) is called
- * between chunks and, where tasks are called one by one, between slow tasks. Returns 0, or the
- * error that stopped the job. */
+ * between chunks and, where tasks are called one by one, between tasks, at most once a millisecond.
+ * Returns 0, or the error that stopped the job. */
 typedef void (*fp_between_fn)(void *context);
 int fp_call_worker(facpool_job *job, fp_worker *worker, fp_between_fn between, void *context,
                    facpool_error *err);

@@ -30,7 +30,7 @@ static size_t cautious_size(const facpool_job *job, size_t size)
         return size;
     uint64_t good, failed;
     fp_job_count_finished(job, &good, &failed);
-    uint64_t left = failed < run->stop_if_first_fail ? run->stop_if_first_fail - failed : 1;
+    uint64_t left = failed < job->failures_allowed ? job->failures_allowed - failed : 1;
     uint64_t each = left / job->n_workers;
     return each < 1 ? 1 : size < each ? size : (size_t)each;
 }

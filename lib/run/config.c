@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "os/os.h"
+#include "run/exec.h"
 
 #define WORKERS_MAX 4096
 
@@ -107,6 +108,25 @@ static int read_executor(facpool_run_options *run, facpool_error *err)
         return fp_fail(err, FACPOOL_E_UNSUPPORTED,
                        "task_timeout_ms is %u: only the process executor can stop a task",
                        (unsigned)run->task_timeout_ms);
+    /* Before any backup is opened, let alone replaced. */
+    bool needs_openmp = run->executor == FACPOOL_EXECUTOR_OMP && !run->dry_run;
+    return needs_openmp ? fp_exec_omp_check(err) : 0;
+}
+
+/* Checked before a backup is opened: a run that can't begin must not touch it. */
+static int check_cpus(const facpool_run_options *run, facpool_error *err)
+{
+    fp_affinity allowed;
+    fp_affinity_save(&allowed);
+    for (size_t i = 0; i < run->n_cpus; i++) {
+        int32_t cpu = run->cpus[i];
+        size_t bits = sizeof allowed.mask * 8;
+        bool known = cpu >= 0 && (size_t)cpu < bits;
+        if (!known || (allowed.saved && !(allowed.mask[cpu / 64] >> (cpu % 64) & 1)))
+            return fp_fail(err, FACPOOL_E_INVALID,
+                           "cpus[%zu] is %d: this process may not run on such a processor", i,
+                           (int)cpu);
+    }
     return 0;
 }
 
@@ -129,6 +149,9 @@ static int read_workers(fp_config *c, fp_config_kind kind, facpool_error *err)
         run->n_cpus = 0;
         return 0;
     }
+    int rc = check_cpus(run, err);
+    if (rc)
+        return rc;
     c->cpus = fp_alloc(c->allocator, run->n_cpus * sizeof *c->cpus);
     if (!c->cpus)
         return fp_fail_nomem(err, run->n_cpus * sizeof *c->cpus);
@@ -159,6 +182,13 @@ static int read_rest(fp_config *c, facpool_error *err)
     return 0;
 }
 
+/* Functions that are not a job's to call must not shape its chunks either. */
+static void drop_functions(facpool_run_options *run)
+{
+    run->fn = NULL;
+    run->batch_fn = NULL;
+}
+
 static int read_all(fp_config *c, const facpool_run_options *options, fp_config_kind kind,
                     facpool_error *err)
 {
@@ -175,6 +205,8 @@ static int read_all(fp_config *c, const facpool_run_options *options, fp_config_
         rc = read_workers(c, kind, err);
     if (!rc)
         rc = read_rest(c, err);
+    if (kind == FP_CONFIG_JOB)
+        drop_functions(&c->run);
     if (!rc)
         rc = fp_schema_init(&c->schema, c->run.n_factors, c->run.factor_names,
                             c->has_backup ? c->backup.tag : NULL, err);

@@ -11,6 +11,9 @@ int fp_exec_omp(facpool_job *job, facpool_error *err);
 /* FORKED in a forked child of a process that used OpenMP here. */
 int fp_exec_omp_check(facpool_error *err);
 
+/* The same, remembering that this process uses it from now on. */
+int fp_exec_omp_claim(facpool_error *err);
+
 /* Worker 0 on the calling thread; `between` is called between tasks. */
 int fp_exec_serial(facpool_job *job, fp_between_fn between, void *context, facpool_error *err);
 

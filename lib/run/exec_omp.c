@@ -14,10 +14,9 @@
 
 static _Atomic int64_t process_with_openmp;
 
-int fp_exec_omp_check(facpool_error *err)
+static int check_user(int64_t used_by, facpool_error *err)
 {
-    int64_t used_by = 0, self = fp_process_id();
-    if (atomic_compare_exchange_strong(&process_with_openmp, &used_by, self) || used_by == self)
+    if (!used_by || used_by == fp_process_id())
         return 0;
     return fp_fail(err, FACPOOL_E_FORKED,
                    "process %lld used OpenMP and then forked this one, where OpenMP would hang: "
@@ -25,15 +24,33 @@ int fp_exec_omp_check(facpool_error *err)
                    (long long)used_by);
 }
 
+int fp_exec_omp_check(facpool_error *err)
+{
+    return check_user(atomic_load(&process_with_openmp), err);
+}
+
+int fp_exec_omp_claim(facpool_error *err)
+{
+    int64_t used_by = 0;
+    atomic_compare_exchange_strong(&process_with_openmp, &used_by, fp_process_id());
+    return check_user(used_by, err);
+}
+
+/* Threads of OpenMP may serve others when the run is over: they get their processors back. */
 static void run_worker(facpool_job *job, uint32_t number)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
     fp_worker *worker = &job->workers[number];
+    fp_affinity affinity;
+    if (job->config.run.n_cpus)
+        fp_affinity_save(&affinity);
     int rc = fp_exec_pin(job, worker, &error);
     if (rc)
         fp_job_stop(job, rc, &error);
     else
         fp_call_worker(job, worker, NULL, NULL, NULL);
+    if (job->config.run.n_cpus)
+        fp_affinity_restore(&affinity);
 }
 
 int fp_exec_omp(facpool_job *job, facpool_error *err)
@@ -55,6 +72,11 @@ int fp_exec_omp_check(facpool_error *err)
 {
     return fp_fail(err, FACPOOL_E_UNSUPPORTED,
                    "the library was built without OpenMP: use the serial executor");
+}
+
+int fp_exec_omp_claim(facpool_error *err)
+{
+    return fp_exec_omp_check(err);
 }
 
 int fp_exec_omp(facpool_job *job, facpool_error *err)

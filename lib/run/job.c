@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/error.h"
+#include "os/file.h"
 #include "run/claim.h"
 #include "run/outcome.h"
 
@@ -54,6 +55,14 @@ static int subtract(facpool_job *job, fp_source *source, facpool_error *err)
     return rc;
 }
 
+/* So that a result reads its rows back from this very file, not from one that replaced it. */
+static void remember_file(facpool_job *job, const fp_schema *stored)
+{
+    memcpy(job->config.schema.file_id, stored->file_id, sizeof stored->file_id);
+    if (job->memory)
+        memcpy(job->memory->schema.file_id, stored->file_id, sizeof stored->file_id);
+}
+
 static int open_backup(facpool_job *job, facpool_error *err)
 {
     const fp_config *config = &job->config;
@@ -72,6 +81,7 @@ static int open_backup(facpool_job *job, facpool_error *err)
         sink->type->close(sink, NULL);
         return rc;
     }
+    remember_file(job, &sink->schema);
     fp_writer_config writer = {.n_lanes = job->n_workers,
                                .n_factors = config->run.n_factors,
                                .codes = &job->tasks->codes,
@@ -82,16 +92,36 @@ static int open_backup(facpool_job *job, facpool_error *err)
     return fp_writer_open(&job->writer, sink, &writer, err);
 }
 
+/* As a run sees it: an empty file counts as absent. */
+static int is_absent(const char *path, bool *absent, facpool_error *err)
+{
+    fp_file file;
+    uint64_t size = 0;
+    int rc = fp_file_open(&file, path, false, err);
+    if (!rc) {
+        rc = fp_file_size(&file, &size, err);
+        fp_file_close(&file);
+    } else if (rc == FACPOOL_E_NOT_FOUND) {
+        rc = 0;
+    }
+    *absent = size == 0;
+    return rc;
+}
+
 /* A dry run reads the backup and leaves it alone. */
 static int look_at_backup(facpool_job *job, facpool_error *err)
 {
     const fp_config *config = &job->config;
     fp_source *source = NULL;
-    int rc = fp_source_open(&source, config->backup.path, NULL, err);
-    if (rc == FACPOOL_E_NOT_FOUND)
-        return 0;
+    bool absent = false;
+    int rc = is_absent(config->backup.path, &absent, err);
+    if (rc || absent)
+        return rc;
+    rc = fp_source_open(&source, config->backup.path, NULL, err);
     if (rc)
         return rc;
+    remember_file(job, &source->schema);
+    job->opening.damaged_blocks = source->n_damaged;
     if (config->backup.mode == FACPOOL_MODE_CREATE) {
         rc = fp_fail(err, FACPOOL_E_EXISTS,
                      "backup '%s' exists: resume it, overwrite it, or choose another file",
@@ -148,6 +178,10 @@ static int open_parts(facpool_job *job, facpool_error *err)
                            &job->config.schema, job->config.allocator, err);
     if (!rc && job->config.has_backup)
         rc = run->dry_run ? look_at_backup(job, err) : open_backup(job, err);
+    /* Tasks that failed in an earlier run and fail again say nothing against the function. */
+    const uint64_t *retry = job->plan.retry;
+    job->failures_allowed = run->stop_if_first_fail + retry[FACPOOL_STATUS_FAILED] +
+                            retry[FACPOOL_STATUS_TIMEOUT] + retry[FACPOOL_STATUS_CRASHED];
     for (uint32_t i = 0; !rc && job->writer && i < job->n_workers; i++)
         job->workers[i].lane = fp_writer_lane(job->writer, i);
     return rc;
@@ -184,8 +218,9 @@ static facpool_job *job_alloc(const facpool_allocator *allocator)
 int fp_job_open(facpool_job **out, const facpool_tasks *tasks, const facpool_run_options *options,
                 fp_config_kind kind, facpool_error *err)
 {
-    if (!tasks)
-        return fp_fail(err, FACPOOL_E_INVALID, "no task set is given");
+    if (!tasks || !out)
+        return fp_fail(err, FACPOOL_E_INVALID, "%s",
+                       tasks ? "out is NULL: give a place for the job" : "no task set is given");
     fp_config config;
     int rc = fp_config_init(&config, options, kind, err);
     if (rc)
@@ -274,7 +309,7 @@ static void judge_failures(facpool_job *job, const fp_worker *worker)
         return;
     uint64_t good, failed;
     fp_job_count_finished(job, &good, &failed);
-    if (!stop_now && (good || failed < run->stop_if_first_fail))
+    if (!stop_now && (good || failed < job->failures_allowed))
         return;
     fp_key_walk walk;
     fp_key_walk_start(&walk, &job->plan.keys, worker->failed_position);
@@ -319,14 +354,23 @@ static int collect(fp_worker *worker, facpool_error *err)
     return rc ? rc : lane_rc;
 }
 
+/* Rows that a group had before are not counted, so they don't speak for the function. */
+static void note_good(facpool_job *job)
+{
+    if (atomic_load_explicit(&job->any_good, memory_order_relaxed))
+        return;
+    uint64_t good, failed;
+    fp_job_count_finished(job, &good, &failed);
+    if (good)
+        atomic_store_explicit(&job->any_good, true, memory_order_relaxed);
+}
+
 int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpool_error *err)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
     fp_worker_note_time(worker, n_finished, fp_clock_ns());
     int rc = collect(worker, &error);
-    if (!atomic_load_explicit(&job->any_good, memory_order_relaxed) &&
-        worker->n_failed_in_chunk < n_finished)
-        atomic_store_explicit(&job->any_good, true, memory_order_relaxed);
+    note_good(job);
     if (!rc && worker->n_failed_in_chunk)
         judge_failures(job, worker);
     bool is_hungry = atomic_load(&job->signal) & FP_SIGNAL_HUNGRY;
@@ -382,8 +426,16 @@ int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err)
 {
     facpool_error error = FACPOOL_ERROR_INIT, outcome_error = FACPOOL_ERROR_INIT;
     int rc = verdict(job, close_writer(job, &error), &error);
-    int outcome_rc = fp_outcome_new(out, job, &outcome_error);
-    if (!rc && outcome_rc) {
+    facpool_result *result = NULL;
+    int outcome_rc = fp_outcome_new(&result, job, &outcome_error);
+    bool has_result = result != NULL;
+    if (out && result)
+        *out = result;
+    else
+        fp_outcome_free(result);
+    /* A run that ended early gives its result: where it can't, that is what the caller must know.
+     */
+    if (outcome_rc && (!rc || !has_result)) {
         rc = outcome_rc;
         error = outcome_error;
     }

@@ -32,8 +32,9 @@ struct facpool_job {
     void *memory_of_job;  /* and for the job itself */
     uint32_t n_workers;
     size_t chunk_max;
-    bool keeps_order; /* memory: position and index are the same */
-    size_t to_run;    /* tasks that were left when the job opened */
+    bool keeps_order;          /* memory: position and index are the same */
+    size_t to_run;             /* tasks that were left when the job opened */
+    uint64_t failures_allowed; /* so many before the first good task stop the job */
     fp_sink_opening opening;
     uint64_t unreadable;   /* blocks of the backup that resume could not read */
     uint64_t rows_written; /* once the writer is closed */

@@ -24,9 +24,9 @@ static void *drive(void *arg)
     facpool_run_handle *run = arg;
     facpool_job *job = run->job;
     /* Errors stop the job, which keeps them. */
-    if (job->config.run.executor == FACPOOL_EXECUTOR_OMP)
+    if (job->config.run.executor == FACPOOL_EXECUTOR_OMP && !job->config.run.dry_run)
         fp_exec_omp(job, NULL);
-    else
+    else if (!job->config.run.dry_run)
         fp_exec_serial(job, NULL, NULL, NULL);
     fp_lock_enter(&run->lock);
     run->over = true;
@@ -46,6 +46,8 @@ static int open_run(facpool_run_handle **out, const facpool_tasks *tasks,
                     const facpool_run_options *options, facpool_error *err)
 {
     facpool_job *job = NULL;
+    if (!out)
+        return fp_fail(err, FACPOOL_E_INVALID, "out is NULL: give a place for the run");
     int rc = fp_job_open(&job, tasks, options, FP_CONFIG_RUN, err);
     if (rc)
         return rc;
@@ -55,8 +57,8 @@ static int open_run(facpool_run_handle **out, const facpool_tasks *tasks,
         run->allocator = &run->own_allocator;
     }
     rc = run ? fp_lock_init(&run->lock, err) : fp_fail_nomem(err, sizeof *run);
-    if (!rc && job->config.run.executor == FACPOOL_EXECUTOR_OMP)
-        rc = fp_exec_omp_check(err);
+    if (!rc && job->config.run.executor == FACPOOL_EXECUTOR_OMP && !job->config.run.dry_run)
+        rc = fp_exec_omp_claim(err);
     if (rc) {
         fp_job_abandon(job);
         if (run)
@@ -113,6 +115,13 @@ static void wait_until_over(facpool_run_handle *run)
     fp_lock_leave(&run->lock);
 }
 
+/* A serial run has nobody else to show progress, or to write where the writer has no thread. */
+static bool needs_ticks(const facpool_job *job)
+{
+    const fp_config *config = &job->config;
+    return config->run.progress || (config->has_backup && config->backup.no_async);
+}
+
 static void tick_between(void *context)
 {
     fp_ticker_tick(context);
@@ -124,6 +133,8 @@ int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
                 facpool_result **out, facpool_error *err)
 {
     facpool_run_handle *run = NULL;
+    if (!out)
+        return fp_fail(err, FACPOOL_E_INVALID, "out is NULL: give a place for the result");
     int rc = open_run(&run, tasks, options, err);
     if (rc)
         return rc;
@@ -131,7 +142,7 @@ int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
     if (job->config.run.dry_run)
         return end_run(run, out, err);
     if (job->config.run.executor == FACPOOL_EXECUTOR_SERIAL) {
-        fp_exec_serial(job, tick_between, &run->ticker, NULL);
+        fp_exec_serial(job, needs_ticks(job) ? tick_between : NULL, &run->ticker, NULL);
         return end_run(run, out, err);
     }
     rc = start_driver(run, err);
@@ -148,7 +159,7 @@ int facpool_run_start(facpool_run_handle **out, const facpool_tasks *tasks,
                       const facpool_run_options *options, facpool_error *err)
 {
     facpool_run_handle *run = NULL;
-    int rc = open_run(&run, tasks, options, err);
+    int rc = open_run(out ? &run : NULL, tasks, options, err);
     if (rc)
         return rc;
     rc = start_driver(run, err);

@@ -407,10 +407,13 @@ static int collect_marked(fp_worker *w, size_t slot, int64_t now_us, facpool_err
         return fp_fail_nomem(err, sizeof(fp_failed));
     if (w->lane) {
         fp_batch *rest = &w->lane->rest;
+        int rc = fp_batch_reserve(rest, 1, err); /* so that a message never is without its row */
+        if (rc)
+            return rc;
         if (fp_texts_add(&rest->messages, fp_texts_at(&w->messages, mark->message),
                          fp_texts_length(&w->messages, mark->message)))
             return fp_fail_nomem(err, FP_MESSAGE_MAX_BYTES);
-        int rc = put_rows(w, rest, slot, 1, position, now_us, err);
+        rc = put_rows(w, rest, slot, 1, position, now_us, err);
         if (rc)
             return rc;
         rest->failure_codes[rest->n_rows - 1] = mark->code;

@@ -11,11 +11,15 @@
  * full blocks, slow ones no delay. */
 #define LINGER_NS (100 * (int64_t)NS_PER_MS)
 
+/* A lane holds some rows at least, however small the queue is to be. */
+#define LANE_BYTES_LEAST ((size_t)64 << 10)
+
 struct fp_writer {
     fp_sink *sink;
     fp_lane *lanes;
     uint32_t n_lanes;
     size_t lane_limit_rows;
+    size_t lane_limit_bytes;
     size_t batch_rows;
     int64_t flush_ns;
     bool threaded;
@@ -197,13 +201,26 @@ static bool is_time_to_gather(fp_writer *w, int64_t now_ns)
     return yes;
 }
 
+/* Gathers, and asks for more of it where lanes have filled up again in the meantime: those who
+ * fill them only tell when the number of waiting rows comes to the limit from below. */
+static int gather_again_soon(fp_writer *w)
+{
+    int rc = gather(w, NULL);
+    if (!rc && atomic_load_explicit(&w->waiting_rows, memory_order_relaxed) >= w->batch_rows) {
+        fp_lock_enter(&w->state);
+        w->wanted = true;
+        fp_lock_leave(&w->state);
+    }
+    return rc;
+}
+
 static void *writer_body(void *arg)
 {
     fp_writer *w = arg;
     int64_t next_sync_ns = INT64_MAX;
     while (wait_for_work(w, next_sync_ns) && !fp_writer_failed(w)) {
         /* Errors are kept by note_error: the workers meet them at their next leave. */
-        if (is_time_to_gather(w, fp_clock_ns()) && gather(w, NULL))
+        if (is_time_to_gather(w, fp_clock_ns()) && gather_again_soon(w))
             break;
         if (commit_group(w, &next_sync_ns, NULL))
             break;
@@ -256,9 +273,11 @@ static int write_rows(fp_writer *w, fp_batch *rows, facpool_error *err)
     return rc;
 }
 
+/* By rows; and by bytes where messages may make rows of any length. */
 static bool is_full(const fp_writer *w, const fp_batch *rows)
 {
-    return rows->n_rows >= w->lane_limit_rows;
+    return rows->n_rows >= w->lane_limit_rows ||
+           (!rows->ok && fp_batch_bytes(rows) >= w->lane_limit_bytes);
 }
 
 /* The lane's own user writes what is full, with the lane locked. */
@@ -302,7 +321,7 @@ int fp_lane_leave(fp_lane *lane, facpool_error *err)
     if (rc)
         return rc;
     if (!w->threaded)
-        return ready || wrote ? fp_writer_poll(w, err) : 0;
+        return fp_writer_poll(w, err);
     if (ready)
         want_gather(w);
     if (wrote)
@@ -329,13 +348,18 @@ static int lane_init(fp_writer *w, fp_lane *lane, const fp_writer_config *config
     return rc;
 }
 
+static uint64_t lane_bytes(const fp_writer_config *config)
+{
+    uint64_t bytes = config->options->queue_bytes ? config->options->queue_bytes : 64u << 20;
+    /* One lane's worth each is being gathered and kept as a spare. */
+    return bytes / ((uint64_t)config->n_lanes + 2);
+}
+
 /* Rows a lane may hold before it is full: what queue_bytes leaves each, and less than a block by
  * the longest chunk, so that a full lane is one block. */
 static size_t lane_limit(const fp_writer_config *config)
 {
-    uint64_t bytes = config->options->queue_bytes ? config->options->queue_bytes : 64u << 20;
-    /* One lane's worth each is being gathered and kept as a spare. */
-    uint64_t rows = bytes / ((uint64_t)config->n_lanes + 2) / row_bytes(config->n_factors);
+    uint64_t rows = lane_bytes(config) / row_bytes(config->n_factors);
     uint64_t most = FP_BLOCK_ROWS - FP_PAGE_ROWS;
     return rows < 64 ? 64 : rows > most ? (size_t)most : (size_t)rows;
 }
@@ -365,6 +389,8 @@ static int writer_init(fp_writer *w, const fp_writer_config *config, facpool_err
     const facpool_backup_options *options = config->options;
     w->n_lanes = config->n_lanes;
     w->lane_limit_rows = lane_limit(config);
+    uint64_t bytes = lane_bytes(config);
+    w->lane_limit_bytes = bytes < LANE_BYTES_LEAST ? LANE_BYTES_LEAST : (size_t)bytes;
     w->batch_rows = options->batch_rows ? options->batch_rows : 1000;
     /* Gathering at half the promised delay leaves the other half for the writing itself. */
     w->flush_ns = (int64_t)(options->flush_ms ? options->flush_ms : 1000) * NS_PER_MS / 2;

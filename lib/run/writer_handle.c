@@ -64,7 +64,7 @@ static int remember_page(facpool_writer *w, fp_open_block *open, fp_read_context
 /* Blocks that can't be read count as not there, as in a resume. */
 static int remember_keys(facpool_writer *w, fp_source *source, facpool_error *err)
 {
-    fp_read_context context;
+    fp_read_context context = {0};
     key_columns *keys = fp_alloc(NULL, sizeof *keys);
     if (!keys)
         return fp_fail_nomem(err, sizeof *keys);

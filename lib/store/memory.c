@@ -342,8 +342,25 @@ static int load_block(loader *l, fp_source *source, size_t at, facpool_error *er
     return rc;
 }
 
+/* A file may have been replaced under its name since the run. */
+static int check_source(const fp_memory *m, const fp_source *source, facpool_error *err)
+{
+    static const uint8_t unknown[sizeof m->schema.file_id];
+    const uint8_t *wanted = m->schema.file_id;
+    if (memcmp(wanted, unknown, sizeof unknown) != 0 &&
+        memcmp(wanted, source->schema.file_id, sizeof unknown) != 0)
+        return fp_fail(err, FACPOOL_E_MISMATCH,
+                       "backup '%s' was replaced after this run: its rows are another run's, query "
+                       "it as a file",
+                       source->path);
+    return fp_schema_match_factors(&source->schema, &m->schema, source->path, err);
+}
+
 int fp_memory_load(fp_memory *m, fp_source *source, facpool_error *err)
 {
+    int source_rc = check_source(m, source, err);
+    if (source_rc)
+        return source_rc;
     loader *l = fp_alloc_zero(m->allocator, 1, sizeof *l);
     if (!l)
         return fp_fail_nomem(err, sizeof *l);

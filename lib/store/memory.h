@@ -59,7 +59,7 @@ int fp_memory_add_failed(fp_memory *memory, const fp_failed *failed, size_t n,
                          const fp_texts *messages);
 
 /* Takes over the rows of a source that belong to its tasks: ok beats not ok, then the later
- * timestamp. Errors: CORRUPT, IO, NOMEM. */
+ * timestamp. Errors: MISMATCH (another file, or other factors), CORRUPT, IO, NOMEM. */
 int fp_memory_load(fp_memory *memory, fp_source *source, facpool_error *err);
 
 /* Sorts failures, drops superseded ones, and fills the factors of tasks that were not run with NaN.

@@ -3,6 +3,7 @@
  * itself is handled by the file log. */
 #include "store/sink.h"
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "os/file.h"
 #include "store/file_log.h"
@@ -205,22 +206,31 @@ static int open_once(opener *o, facpool_error *err)
     return rc;
 }
 
-int fp_sink_open(fp_sink **out, const facpool_backup_options *options, const fp_schema *wanted,
+/* A backup may be given by a symbolic link: it is the file behind it that is replaced, locked and
+ * written, never the link. */
+int fp_sink_open(fp_sink **out, const facpool_backup_options *given, const fp_schema *wanted,
                  fp_sink_opening *opening, facpool_error *err)
 {
-    int rc = check_options(options, err);
+    char *path = NULL;
+    int rc = check_options(given, err);
+    if (!rc)
+        rc = fp_path_resolve(&path, given->path, err);
     if (rc)
         return rc;
+    facpool_backup_options options = *given;
+    options.path = path;
     fp_sink_opening found = {0};
     fp_sink *sink = NULL;
-    opener o = {.options = options, .wanted = wanted, .out = &sink, .opening = &found};
+    opener o = {.options = &options, .wanted = wanted, .out = &sink, .opening = &found};
+    facpool_error cause = FACPOOL_ERROR_INIT; /* what an attempt met that was overcome is no news */
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
-        rc = open_once(&o, err);
+        rc = open_once(&o, &cause);
         if (!rc || !o.again)
             break;
     }
+    fp_free(NULL, path);
     if (rc)
-        return rc;
+        return fp_error_copy(err, &cause);
     *out = sink;
     if (opening)
         *opening = found;
