@@ -48,6 +48,61 @@ static void a_run_refused_after_fork_leaves_the_backup_it_was_to_overwrite(void)
 }
 #endif
 
+static void a_run_with_wrong_processors_leaves_the_backup_it_was_to_overwrite(void)
+{
+    work w = {0};
+    facpool_tasks *tasks = make_grid(10, 10);
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.mode = FACPOOL_MODE_OVERWRITE;
+    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+    options.backup = &backup;
+    facpool_result_free(run_with(tasks, &options, 0));
+    const int32_t cpus[] = {0, 9999};
+    options.cpus = cpus;
+    options.n_cpus = 2;
+    facpool_result *result = NULL;
+    CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_INVALID);
+    CHECK(!result && strstr(err.message, "9999"));
+    CHECK_INT(count_rows(backup.path, FACPOOL_STATUS_ALL), 100);
+    facpool_tasks_free(tasks);
+}
+
+static int fail_with_bytes(const facpool_task *task, double *factors, void *user)
+{
+    (void)user;
+    factors[0] = 1;
+    return task->index ? 0 : facpool_task_fail(task, 9, "caf\xe9 \xe4\xb8\xad \xff.");
+}
+
+static void messages_are_kept_as_text(void)
+{
+    facpool_tasks *tasks = make_grid(2, 2);
+    facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
+    options.fn = fail_with_bytes;
+    facpool_result *result = run_with(tasks, &options, 0);
+    facpool_failure failure = FACPOOL_FAILURE_INIT;
+    CHECK_OK(facpool_result_failure(result, 0, &failure, &err), err);
+    CHECK_TEXT(failure.message, "caf? \xe4\xb8\xad ?.");
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+static void rows_are_read_back_from_another_working_folder(void)
+{
+    work w = {0};
+    char before[4096];
+    CHECK(getcwd(before, sizeof before) && chdir(folder) == 0);
+    facpool_tasks *tasks = make_grid(10, 10);
+    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+    options.backup_path = "relative.fpb";
+    facpool_result *result = run_with(tasks, &options, 0);
+    CHECK(chdir(before) == 0);
+    check_result(result, &w);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
 static void a_dry_run_counts_an_empty_file_as_absent_as_a_run_does(void)
 {
     work w = {0};
@@ -348,6 +403,9 @@ static void a_serial_run_without_a_writer_thread_minds_flush_ms(void)
 int main(void)
 {
     make_folder();
+    RUN(a_run_with_wrong_processors_leaves_the_backup_it_was_to_overwrite);
+    RUN(messages_are_kept_as_text);
+    RUN(rows_are_read_back_from_another_working_folder);
     RUN(a_dry_run_counts_an_empty_file_as_absent_as_a_run_does);
     RUN(a_started_dry_run_starts_no_worker);
     RUN(a_result_notices_that_its_backup_was_replaced);

@@ -197,8 +197,8 @@ typedef int (*facpool_task_fn)(const facpool_task *task, double *factors, void *
  */
 typedef int (*facpool_batch_fn)(const facpool_slice *slice, double *factors, void *user);
 
-/* Keeps a message (the first 1024 bytes; NULL: none) for this task's failure and returns `code`, so
- * that a callback can `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts
+/* Keeps a message (the first 1024 bytes; NULL: none; bytes that are no UTF-8 become '?') for this
+ * task's failure and returns `code`, so that a callback can `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts
  * as 1. Called by the callback that the task was given to, on its thread; as the next two. */
 FACPOOL_API int facpool_task_fail(const facpool_task *task, int code, const char *message);
 
@@ -471,6 +471,7 @@ typedef struct facpool_report {
     double compute_s; /* in callbacks, summed over workers */
     double wait_s;    /* workers waiting for work or for the file */
     double write_s;   /* encoding, writing, syncing */
+    /* These two are arrays of structs, which will therefore never grow. */
     size_t n_failures; /* the first ones, at most 20, by task order */
     const facpool_failure *failures;
     size_t n_slowest; /* at most 10, longest first */

@@ -42,6 +42,16 @@ bool fp_utf8_valid(const char *bytes, size_t n)
     return true;
 }
 
+void fp_utf8_mend(char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = character_length((const unsigned char *)bytes + i, n - i);
+        if (length == 0)
+            bytes[i] = '?';
+        i += length ? length : 1;
+    }
+}
+
 size_t fp_utf8_cut(const char *bytes, size_t n, size_t max)
 {
     if (n <= max)

@@ -14,6 +14,9 @@ bool fp_utf8_valid(const char *bytes, size_t n);
 /* How many of the first `n` bytes to keep so that at most `max` remain and no character is cut. */
 size_t fp_utf8_cut(const char *bytes, size_t n, size_t max);
 
+/* Puts '?' in the place of every byte that is no valid UTF-8, so that what is kept is text. */
+void fp_utf8_mend(char *bytes, size_t n);
+
 /* Length of a code or factor name that may be stored (1 to 255 bytes of valid UTF-8, no control
  * characters beyond what UTF-8 text may have), or 0 with *err filled, naming it as `what`
  * ("code", "factor name"). The length is found without reading past 256 bytes. */
@@ -45,6 +48,13 @@ static inline void fp_texts_cut(fp_texts *texts, size_t n)
 static inline const char *fp_texts_at(const fp_texts *t, size_t i)
 {
     return t->bytes + t->offsets[i];
+}
+
+/* Mends the text that was added last. */
+static inline void fp_texts_mend_last(fp_texts *t)
+{
+    uint32_t begin = t->offsets[t->n - 1];
+    fp_utf8_mend(t->bytes + begin, t->offsets[t->n] - begin - 1);
 }
 
 static inline size_t fp_texts_length(const fp_texts *t, size_t i)

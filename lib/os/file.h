@@ -54,6 +54,10 @@ bool fp_file_is_at(const fp_file *file, const char *path);
 
 bool fp_path_exists(const char *path);
 
+/* The path made independent of the working folder, in memory of the allocator's. Errors: NOMEM. */
+int fp_path_absolute(char **out, const char *path, const facpool_allocator *allocator,
+                     facpool_error *err);
+
 /* The file that a path leads to, symbolic links followed, in memory of the caller's; the path as it
  * is where nothing is there yet. Errors: NOT_FOUND (a link that leads nowhere, naming where),
  * NOMEM.

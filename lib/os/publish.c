@@ -169,6 +169,21 @@ void fp_file_discard(fp_file *file)
     fp_file_close(file);
 }
 
+int fp_path_absolute(char **out, const char *path, const facpool_allocator *allocator,
+                     facpool_error *err)
+{
+    char folder[PATH_MAX] = "";
+    /* Where the working folder has no name, the path stays as it is. */
+    bool prefix = path[0] != '/' && getcwd(folder, sizeof folder) && folder[0] == '/';
+    size_t length = (prefix ? strlen(folder) + 1 : 0) + strlen(path) + 1;
+    char *absolute = fp_alloc(allocator, length);
+    if (!absolute)
+        return fp_fail_nomem(err, length);
+    snprintf(absolute, length, "%s%s%s", prefix ? folder : "", prefix ? "/" : "", path);
+    *out = absolute;
+    return 0;
+}
+
 static int refuse_dangling(const char *path, facpool_error *err)
 {
     char target[256];

@@ -6,6 +6,7 @@
 #include "base/abi.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "os/file.h"
 #include "os/os.h"
 #include "run/exec.h"
 
@@ -66,8 +67,8 @@ static int read_backup(fp_config *c, facpool_error *err)
     if (rc)
         return rc;
     c->has_backup = true;
-    c->backup_path = fp_strdup(c->allocator, c->backup.path);
-    return c->backup_path ? 0 : fp_fail_nomem(err, strlen(c->backup.path));
+    /* Rows may be read back after the host has changed its working folder. */
+    return fp_path_absolute(&c->backup_path, c->backup.path, c->allocator, err);
 }
 
 static int read_allocator(fp_config *c, facpool_error *err)

@@ -197,6 +197,7 @@ static int add_mark(fp_worker *w, size_t slot, int32_t code, const char *message
     }
     if (fp_texts_add(&w->messages, message, length))
         return FACPOOL_E_NOMEM;
+    fp_texts_mend_last(&w->messages);
     w->marks[at] = (fp_mark){slot, code, (uint32_t)(w->messages.n - 1)};
     if (at == w->n_marks)
         w->n_marks++;

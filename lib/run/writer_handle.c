@@ -222,8 +222,11 @@ static int put_message(const facpool_rows *rows, size_t row, fp_batch *batch)
 {
     const char *message = rows->messages && rows->messages[row] ? rows->messages[row] : "";
     size_t length = strnlen(message, FP_MESSAGE_MAX_BYTES + 1);
-    return fp_texts_add(&batch->messages, message,
-                        fp_utf8_cut(message, length, FP_MESSAGE_MAX_BYTES));
+    int rc =
+        fp_texts_add(&batch->messages, message, fp_utf8_cut(message, length, FP_MESSAGE_MAX_BYTES));
+    if (!rc)
+        fp_texts_mend_last(&batch->messages);
+    return rc;
 }
 
 /* Appends to the lane's batches, whose room was made before: only messages can still fail. */
