@@ -189,6 +189,7 @@ static inline void free_part(void)
 
 static inline void make_part(void)
 {
+    free_part();
     facpool_run_options options = run_options(FACPOOL_EXECUTOR_SERIAL);
     facpool_backup_options backup = backup_options(FACPOOL_MODE_OVERWRITE);
     facpool_tasks *half = NULL;
@@ -203,8 +204,7 @@ static inline void make_part(void)
     CHECK(part_bytes);
 }
 
-/* ------------------------------------------------------------------ failing one call after another
- */
+/* ------------------------------------------------------------------ calls failing in turn */
 
 /* Something to be done while calls fail; frees whatever it got. Returns 0 or the first error. */
 typedef int (*scenario)(void);
