@@ -2,7 +2,7 @@
 # All tests, from nothing: installs what is missing, then builds and tests libfacpool
 #
 #   gcc         release build, warnings are errors: the whole suite
-#   clang       the same with clang and its OpenMP
+#   clang       the same with clang and its OpenMP, but for the slow tests
 #   asan        gcc with AddressSanitizer (leaks included) and UndefinedBehaviorSanitizer: the whole
 #               suite
 #   tsan        clang with ThreadSanitizer, and Archer, which tells it of OpenMP's own ordering: all
@@ -195,7 +195,7 @@ round_gcc() {
 
 round_clang() {
     build clang clang || return
-    suite clang
+    suite clang --no-suite slow
 }
 
 round_asan() {

@@ -2,6 +2,7 @@
  * plain lines now and then elsewhere; what it says of failures, resumed tasks, rate and ETA. */
 #include <facpool/facpool.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@ typedef struct terminal {
 static terminal open_terminal(unsigned short columns)
 {
     terminal t = {.master = posix_openpt(O_RDWR | O_NOCTTY)};
-    CHECK(t.master >= 0 && grantpt(t.master) == 0 && unlockpt(t.master) == 0);
+    CHECK(grantpt(t.master) == 0 && unlockpt(t.master) == 0);
     int slave = open(ptsname(t.master), O_RDWR | O_NOCTTY);
     CHECK(slave >= 0);
     struct winsize size = {.ws_row = 24, .ws_col = columns};
@@ -139,10 +140,23 @@ static void no_stream_is_refused(void)
     facpool_console_free(NULL);
 }
 
+/* A bare chroot, say, has none. */
+static bool has_pseudo_terminals(void)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master >= 0)
+        close(master);
+    return master >= 0;
+}
+
 int main(void)
 {
-    RUN(a_terminal_has_one_live_line);
-    RUN(a_narrow_terminal_keeps_one_line);
+    if (has_pseudo_terminals()) {
+        RUN(a_terminal_has_one_live_line);
+        RUN(a_narrow_terminal_keeps_one_line);
+    } else {
+        printf("SKIP: no pseudo-terminal to be had: /dev/pts is not mounted\n");
+    }
     RUN(elsewhere_a_line_comes_now_and_then);
     RUN(no_stream_is_refused);
     return TEST_END();
