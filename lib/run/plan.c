@@ -202,17 +202,6 @@ static int subtract_rows(subtraction *s, const fp_block *block, facpool_error *e
     return 0;
 }
 
-static int read_column(fp_open_block *open, fp_read_context *context, uint32_t column, void *to,
-                       size_t bytes_each, facpool_error *err)
-{
-    const void *got = NULL;
-    int rc =
-        open->source->type->read(open, context, column, 0, open->block->n_pages, to, &got, err);
-    if (!rc && got != to)
-        memcpy(to, got, open->block->n_rows * bytes_each);
-    return rc;
-}
-
 static int subtract_block(subtraction *s, fp_source *source, size_t at, facpool_error *err)
 {
     const fp_block *block = &source->blocks[at];
@@ -220,14 +209,17 @@ static int subtract_block(subtraction *s, fp_source *source, size_t at, facpool_
     int rc = source->type->open_block(source, at, &s->context, &open, err);
     if (rc)
         return rc;
-    rc = read_column(open, &s->context, FP_COLUMN_DATE, s->dates, sizeof *s->dates, err);
+    rc = fp_source_copy(open, &s->context, FP_COLUMN_DATE, 0, block->n_pages, s->dates,
+                        sizeof *s->dates, err);
     if (!rc)
-        rc = read_column(open, &s->context, FP_COLUMN_CODE, s->codes, sizeof *s->codes, err);
+        rc = fp_source_copy(open, &s->context, FP_COLUMN_CODE, 0, block->n_pages, s->codes,
+                            sizeof *s->codes, err);
     if (!rc && !block->all_ok) {
-        rc = read_column(open, &s->context, FP_COLUMN_STATUS, s->statuses, 1, err);
+        rc = fp_source_copy(open, &s->context, FP_COLUMN_STATUS, 0, block->n_pages, s->statuses, 1,
+                            err);
         if (!rc)
-            rc = read_column(open, &s->context, FP_COLUMN_TIMESTAMP, s->timestamps,
-                             sizeof *s->timestamps, err);
+            rc = fp_source_copy(open, &s->context, FP_COLUMN_TIMESTAMP, 0, block->n_pages,
+                                s->timestamps, sizeof *s->timestamps, err);
     }
     if (!rc)
         rc = fp_key_matcher_use(&s->matcher, open->codes, err);

@@ -25,16 +25,6 @@ typedef struct key_columns {
     uint8_t statuses[FP_PAGE_ROWS];
 } key_columns;
 
-static int read_page(fp_open_block *open, fp_read_context *context, uint32_t column, uint32_t page,
-                     void *to, size_t each, facpool_error *err)
-{
-    const void *got = NULL;
-    int rc = open->source->type->read(open, context, column, page, 1, to, &got, err);
-    if (!rc && got != to)
-        memcpy(to, got, open->pages[page].n_rows * each);
-    return rc;
-}
-
 static int remember_page(facpool_writer *w, fp_open_block *open, fp_read_context *context,
                          uint32_t page, key_columns *keys, facpool_error *err)
 {
@@ -42,11 +32,13 @@ static int remember_page(facpool_writer *w, fp_open_block *open, fp_read_context
     bool all_ok = open->block->all_ok;
     if (n > FP_PAGE_ROWS)
         return fp_fail(err, FACPOOL_E_CORRUPT, "a page of %zu rows (limit %d)", n, FP_PAGE_ROWS);
-    int rc = read_page(open, context, FP_COLUMN_DATE, page, keys->dates, sizeof(int64_t), err);
+    int rc =
+        fp_source_copy(open, context, FP_COLUMN_DATE, page, 1, keys->dates, sizeof(int64_t), err);
     if (!rc)
-        rc = read_page(open, context, FP_COLUMN_CODE, page, keys->codes, sizeof(uint32_t), err);
+        rc = fp_source_copy(open, context, FP_COLUMN_CODE, page, 1, keys->codes, sizeof(uint32_t),
+                            err);
     if (!rc && !all_ok)
-        rc = read_page(open, context, FP_COLUMN_STATUS, page, keys->statuses, 1, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_STATUS, page, 1, keys->statuses, 1, err);
     for (size_t i = 0; !rc && i < n; i++) {
         if (!all_ok && keys->statuses[i] != FACPOOL_STATUS_OK)
             continue;

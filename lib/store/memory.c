@@ -225,11 +225,7 @@ typedef struct loader {
 static int read_page(loader *l, uint32_t column, uint32_t page, void *to, size_t each,
                      facpool_error *err)
 {
-    const void *got = NULL;
-    int rc = l->open->source->type->read(l->open, &l->context, column, page, 1, to, &got, err);
-    if (!rc && got != to)
-        memcpy(to, got, l->open->pages[page].n_rows * each);
-    return rc;
+    return fp_source_copy(l->open, &l->context, column, page, 1, to, each, err);
 }
 
 /* Decides which rows of the page stand, and takes their status and time. */

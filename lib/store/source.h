@@ -111,6 +111,11 @@ struct fp_source {
     uint64_t tail_bytes; /* torn tail, not part of the snapshot */
 };
 
+/* Reads as fp_source_type.read does, always into `to`: values of `each` bytes. */
+int fp_source_copy(fp_open_block *block, fp_read_context *context, uint32_t column,
+                   uint32_t first_page, uint32_t n_pages, void *to, size_t each,
+                   facpool_error *err);
+
 fp_source *fp_source_hold(fp_source *source);
 void fp_source_release(fp_source *source); /* takes NULL */
 
