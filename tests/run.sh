@@ -6,7 +6,7 @@
 #   asan        gcc with AddressSanitizer (leaks included) and UndefinedBehaviorSanitizer: the whole
 #               suite
 #   tsan        clang with ThreadSanitizer, and Archer, which tells it of OpenMP's own ordering: all
-#               tests that start threads
+#               tests that start threads, the longest with fewer cases
 #   valgrind    the small tests under memcheck
 #   no-openmp   -Dopenmp=disabled: everything but the slow tests
 #   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
@@ -226,6 +226,10 @@ round_tsan() {
     export OMP_TOOL_LIBRARIES
     # shellcheck disable=SC2046
     suite tsan --timeout-multiplier 5 $(tests_but "$without_threads" tsan --no-suite slow)
+    FACPOOL_TEST_CASES=250 FACPOOL_TEST_CYCLES=8
+    export FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
+    suite tsan --timeout-multiplier 5 property kill
+    unset FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
     unset OMP_TOOL_LIBRARIES
 }
 

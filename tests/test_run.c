@@ -440,6 +440,7 @@ static void a_job_minds_its_states(void)
 
 /* ------------------------------------------------------------------ uneven work */
 
+#ifdef _OPENMP /* it takes a second worker */
 typedef struct uneven {
     atomic_bool others_done;
     atomic_int left;
@@ -477,6 +478,7 @@ static void tasks_are_not_stuck_behind_a_long_one(void)
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
+#endif
 
 /* ------------------------------------------------------------------ nesting and company */
 
