@@ -1,7 +1,7 @@
 /* base/: errors reach callers of every struct size and are always text, structs of older and newer
  * callers are understood, allocation goes through the run's allocator, bytes never run past their
  * end, and only valid text is let in. */
-#include "test.h"
+#include "floor_helpers.h"
 
 #include "base/abi.h"
 #include "base/alloc.h"
@@ -162,41 +162,6 @@ static void names_are_those_of_the_header(void)
 }
 
 /* ------------------------------------------------------------------ allocation */
-
-/* An allocator that counts what is out, and fails once `left` calls are used up. */
-typedef struct counting {
-    long out;
-    long left;
-} counting;
-
-static void *counting_alloc(void *ctx, size_t bytes)
-{
-    counting *c = ctx;
-    if (c->left-- <= 0)
-        return NULL;
-    c->out++;
-    return malloc(bytes);
-}
-
-static void *counting_realloc(void *ctx, void *memory, size_t bytes)
-{
-    counting *c = ctx;
-    if (c->left-- <= 0)
-        return NULL;
-    c->out += memory == NULL;
-    return realloc(memory, bytes);
-}
-
-static void counting_free(void *ctx, void *memory)
-{
-    ((counting *)ctx)->out--;
-    free(memory);
-}
-
-#define COUNTING(c)                                                                                \
-    {                                                                                              \
-        sizeof(facpool_allocator), counting_alloc, counting_realloc, counting_free, &c             \
-    }
 
 static void allocation_goes_through_the_allocator_given(void)
 {

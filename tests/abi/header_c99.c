@@ -20,7 +20,7 @@ int facpool_header_c99(void)
     facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
     facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
     facpool_verify_report verified = FACPOOL_VERIFY_REPORT_INIT;
-    return error.size && allocator.size && slice.size && progress.size && backup.size &&
-           run.size && failure.size && report.size && rows.size && filter.size && row.size &&
-           view.size && stats.size && verified.size;
+    return error.size && allocator.size && slice.size && progress.size && backup.size && run.size &&
+           failure.size && report.size && rows.size && filter.size && row.size && view.size &&
+           stats.size && verified.size;
 }
