@@ -4,6 +4,7 @@
 #ifndef FP_FAIL_SCENARIOS_H
 #define FP_FAIL_SCENARIOS_H
 
+#include <sched.h>
 #include "failing_calls.h"
 #include "scratch.h"
 #include "test.h"
@@ -225,12 +226,19 @@ static inline balance take_balance(void)
     return b;
 }
 
+/* Threads of OpenMP's pool that are just ending may have a file of the C library's own open for a
+ * moment: descriptors are looked at again before they count as leaked. One that was open in
+ * `before` only is no leak. */
 static inline void check_balance(const balance *before)
 {
     balance now = take_balance();
     CHECK_INT(now.allocated, before->allocated);
     CHECK_INT(now.mapped, before->mapped);
-    CHECK_INT(now.next_fd, before->next_fd);
+    for (int look = 0; now.next_fd > before->next_fd && look < 10000; look++) {
+        sched_yield();
+        now = take_balance();
+    }
+    CHECK(now.next_fd <= before->next_fd);
 }
 
 static inline bool is_expected(call_kind kind, int rc)
