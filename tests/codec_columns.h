@@ -14,6 +14,7 @@
 
 #define DECIMAL(layout) (uint8_t)((layout) | FP_TRANSFORM_DECIMAL << 4)
 #define SPARSE(layout)  (uint8_t)((layout) | FP_TRANSFORM_SPARSE << 4)
+#define RATIO(layout)   (uint8_t)((layout) | FP_TRANSFORM_RATIO << 4)
 #define NAN_WORD        0x7ff8000000000000u
 
 static uint64_t random_state;
@@ -93,6 +94,8 @@ enum kind {
     KIND_FEW_VALUES,
     KIND_DECIMAL,
     KIND_DECIMAL_STEPS,
+    KIND_RATIO,
+    KIND_RANK,
     KIND_COUNT
 };
 
@@ -133,6 +136,13 @@ static uint64_t word_of(enum kind kind, uint64_t shape, size_t i)
         return below(40) == 0 ? odd_word() : bits_of(((double)below(100000) - 30000) / scale);
     case KIND_DECIMAL_STEPS:
         return below(60) == 0 ? bits_of(-0.0) : bits_of((double)(i / 7) / scale);
+    case KIND_RATIO:
+        return below(40) == 0 ? odd_word()
+                              : bits_of(((double)below(100000) - 30000) /
+                                        (double)(1 + below(1 + shape % 4000000)));
+    case KIND_RANK:
+        return bits_of((double)(1 + below(100 + shape % 5000)) / (double)(100 + shape % 5000)) +
+               below(1 + shape % 3);
     default:
         return random_word();
     }

@@ -27,7 +27,8 @@
 #define UNTOUCHED(type) ((type *)(uintptr_t)0x5a5a)
 
 static facpool_error err = FACPOOL_ERROR_INIT;
-static char path[512];
+static char path[512]; /* of the backup; its suffix says which format it has: see choose_format */
+static bool is_lines;  /* a file that is its rows: without one it is as good as none */
 static int64_t dates[N_DATES];
 static char code_texts[N_CODES][16];
 static const char *codes[N_CODES];
@@ -118,7 +119,7 @@ static inline size_t count_rows(void)
     const char *paths[] = {path};
     size_t n = 0;
     int rc = facpool_reader_open(&reader, paths, 1, &err);
-    if (rc == FACPOOL_E_NOT_FOUND)
+    if (rc == FACPOOL_E_NOT_FOUND || (is_lines && file_bytes(path) == 0))
         return 0;
     CHECK_OK(rc, err);
     filter.statuses = FACPOOL_STATUS_ALL;
@@ -179,7 +180,8 @@ static inline void complete_backup(void)
 }
 
 /* The finished part of a run, to be resumed. */
-static uint8_t *part_bytes;
+#define TORN_BYTES 9
+static uint8_t *part_bytes; /* and the first few of them again */
 static size_t part_size;
 
 static inline void free_part(void)
@@ -201,8 +203,12 @@ static inline void make_part(void)
     CHECK_OK(facpool_run(half, &options, &result, &err), err);
     facpool_result_free(result);
     facpool_tasks_free(half);
-    part_bytes = file_read(path, &part_size);
-    CHECK(part_bytes);
+    uint8_t *bytes = file_read(path, &part_size);
+    CHECK(bytes);
+    part_bytes = malloc(part_size + TORN_BYTES);
+    memcpy(part_bytes, bytes, part_size);
+    memcpy(part_bytes + part_size, bytes, TORN_BYTES);
+    free(bytes);
 }
 
 /* ------------------------------------------------------------------ calls failing in turn */
@@ -609,11 +615,13 @@ static inline void appended_rows_are_there(int rc)
     complete_backup();
 }
 
+/* Its index is torn; a file of lines gets the begin of one. */
 static inline int repair_torn(void)
 {
     int kind = failing_kind;
     failing_kind = CALL_NONE;
-    bool written = file_write(path, part_bytes, part_size - 9);
+    bool written =
+        file_write(path, part_bytes, is_lines ? part_size + TORN_BYTES : part_size - TORN_BYTES);
     failing_kind = kind;
     CHECK(written);
     facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
@@ -630,13 +638,27 @@ static inline void repaired_or_as_it_was(int rc)
 
 /* ------------------------------------------------------------------ beginning and end */
 
+/* In which format backups are from now on. */
+static inline void choose_format(const char *suffix)
+{
+    char name[32];
+    unlink(path);
+    free_part();
+    snprintf(name, sizeof name, "backup%s", suffix);
+    snprintf(path, sizeof path, "%s", scratch_path(name));
+    is_lines = strcmp(suffix, ".jsonl") == 0;
+}
+
+/* The formats beside binary, which every scenario is run with. */
+static const char *const other_formats[] = {".jsonl", ".arrow"};
+
 static inline bool begin(const char *name)
 {
     if (!scratch_make(name, true)) {
         printf("no folder can be made\n");
         return false;
     }
-    snprintf(path, sizeof path, "%s", scratch_path("backup.fpb"));
+    choose_format(".fpb");
     make_axes();
     return facpool_tasks_grid(&tasks, dates, N_DATES, codes, N_CODES, &err) == 0;
 }

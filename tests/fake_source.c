@@ -8,8 +8,8 @@
 
 typedef struct fake_open {
     fp_open_block head;
-    const fake_block *block;
-    void *lent[FAKE_COLUMNS]; /* whole columns, given out by reference */
+    fake_block *block;
+    void *lent[FAKE_COLUMNS]; /* whole columns, given out by reference until it is closed */
 } fake_open;
 
 static void *need(void *memory)
@@ -140,16 +140,62 @@ static int fake_read(fp_open_block *head, fp_read_context *context, uint32_t col
     const fp_page *first = &head->pages[first_page], *last = first + n_pages - 1;
     size_t n = last->first_row + last->n_rows - first->first_row, width = width_of(column);
     context->bytes_read += n * width;
-    if (!head->source->zero_copy) {
+    bool maps = head->source->zero_copy && !context->copies;
+    bool decodes = !maps && !fake->lends;
+    if (decodes || (fake->not_lent && column == fake->not_lent)) {
         put_rows(open->block, column, first->first_row, n, scratch);
         *out = scratch;
         return 0;
     }
-    if (!open->lent[column]) {
-        open->lent[column] = need(malloc(head->block->n_rows * width));
-        put_rows(open->block, column, 0, head->block->n_rows, open->lent[column]);
+    void **whole = maps ? &open->block->mapped[column] : &open->lent[column];
+    if (!*whole) {
+        *whole = need(malloc(head->block->n_rows * width));
+        put_rows(open->block, column, 0, head->block->n_rows, *whole);
     }
-    *out = (char *)open->lent[column] + first->first_row * width;
+    *out = (char *)*whole + first->first_row * width;
+    return 0;
+}
+
+/* Behind a few bytes that are no code's. */
+static void lay_out_codes(fake_block *block, size_t n)
+{
+    static const char before[] = "not a code";
+    size_t bytes = sizeof before;
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(block->rows[i].code);
+    block->code_offsets = need(malloc((n + 1) * sizeof *block->code_offsets));
+    block->code_bytes = need(malloc(bytes));
+    memcpy(block->code_bytes, before, sizeof before);
+    block->code_offsets[0] = (int32_t)sizeof before;
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(block->rows[i].code);
+        memcpy(block->code_bytes + block->code_offsets[i], block->rows[i].code, length);
+        block->code_offsets[i + 1] = block->code_offsets[i] + (int32_t)length;
+    }
+}
+
+static int fake_read_codes(fp_open_block *head, fp_read_context *context, uint32_t first_page,
+                           uint32_t n_pages, fp_code_column *out, facpool_error *err)
+{
+    fake_open *open = (fake_open *)head;
+    fake_source *fake = fake_of(head->source);
+    if (context->copies || !head->source->zero_copy || n_pages == 0 ||
+        first_page + n_pages > head->block->n_pages) {
+        fprintf(stderr, "a request for codes that no source allows\n");
+        abort();
+    }
+    fake->reads++;
+    fake->pages_read[FP_COLUMN_CODE] += n_pages;
+    if (fake->failing)
+        return fp_fail(err, FACPOOL_E_IO, "the fake disk is gone");
+    size_t block = (size_t)(head->block - head->source->blocks);
+    for (uint32_t page = first_page; page < first_page + n_pages; page++)
+        if (is_damaged(fake, block, FP_COLUMN_CODE, page))
+            return fp_fail(err, FACPOOL_E_CORRUPT, "fake damage in codes, page %u", page);
+    if (!open->block->code_offsets)
+        lay_out_codes(open->block, head->block->n_rows);
+    out->offsets = open->block->code_offsets + head->pages[first_page].first_row;
+    out->bytes = open->block->code_bytes;
     return 0;
 }
 
@@ -180,6 +226,10 @@ static void fake_free(fp_source *source)
         free(fake->blocks[i].code_ids);
         free(fake->blocks[i].pages);
         fp_texts_free(&fake->blocks[i].codes);
+        for (size_t column = 0; column < FAKE_COLUMNS; column++)
+            free(fake->blocks[i].mapped[column]);
+        free(fake->blocks[i].code_offsets);
+        free(fake->blocks[i].code_bytes);
     }
     free(fake->blocks);
     free(source->blocks);
@@ -194,6 +244,24 @@ static const fp_source_type fake_type = {.name = "fake",
                                          .read = fake_read,
                                          .read_messages = fake_read_messages,
                                          .free = fake_free};
+
+static const fp_source_type fake_type_with_codes = {.name = "fake",
+                                                    .open_block = fake_open_block,
+                                                    .close_block = fake_close_block,
+                                                    .read = fake_read,
+                                                    .read_messages = fake_read_messages,
+                                                    .read_codes = fake_read_codes,
+                                                    .free = fake_free};
+
+void fake_source_keep_codes(fake_source *fake)
+{
+    fake->source.type = &fake_type_with_codes;
+}
+
+const void *fake_source_column(const fake_source *fake, size_t block, uint32_t column)
+{
+    return fake->blocks[block].mapped[column];
+}
 
 fake_source *fake_source_new(const char *path, size_t n_factors, uint32_t page_rows, bool zero_copy)
 {

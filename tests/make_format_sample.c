@@ -12,11 +12,11 @@
 #include "base/buffer.h"
 #include "store/sink.h"
 
-enum { N_FACTORS = 13, N_CODES = 60, TORN_BYTES = 500 };
+enum { N_FACTORS = 14, N_CODES = 60, TORN_BYTES = 500 };
 
 static const char *const names[N_FACTORS] = {
     "constant", "random_bits", "small_integers", "counter", "few_values",   "f32", "z_score",
-    "price",    "mostly_nan",  "rank",           "mixed",   "skewed_bytes", "价格"};
+    "price",    "mostly_nan",  "rank",           "mixed",   "skewed_bytes", "share", "价格"};
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 static uint64_t state = 0x9e3779b97f4a7c15u;
@@ -88,6 +88,8 @@ static double value_of(int factor, size_t i)
         return i % 97 == 3 ? from_bits(0x7ff8000000000abcu) : i % 89 == 5 ? -0.0 : price;
     case 11:
         return from_bits(skewed_bytes());
+    case 12:
+        return (double)(1 + random_word() % 4987) / 4987.0;
     default:
         return i % 50 == 7 ? INFINITY : exp(unit() * 20);
     }
@@ -145,7 +147,7 @@ static void append(fp_sink *sink, FILE *rows_out, bool ok, size_t first, size_t 
     fp_codes_init(&codes, NULL);
     fp_batch batch;
     fill(&batch, &codes, ok, first, n);
-    must(sink->type->append(sink, &batch, &err));
+    must(fp_sink_append(sink, &batch, &err));
     if (rows_out)
         print_rows(rows_out, &batch);
     fp_batch_free(&batch);
@@ -189,7 +191,7 @@ enum { MOST_WORDS = 1024 };
 
 static void print_chunk(FILE *out, fp_codec *codec, uint8_t id, const uint64_t *words, size_t n)
 {
-    fp_encoding encoding = {.id = id, .exponent = 2, .level = 1, .common = words[n / 2]};
+    fp_encoding encoding = {.id = id, .exponent = 2, .level = 1, .ulps = 1, .common = words[n / 2]};
     fp_buffer chunk = {0};
     uint8_t used;
     must(fp_words_encode(codec, &encoding, words, n, &chunk, &used, &err));
@@ -222,7 +224,7 @@ static void print_chunks(FILE *out)
                 if (kind % 3 == 2)
                     words[i] = (uint64_t)((int64_t)(words[i] >> 44) - 700000) * 12;
             }
-            for (unsigned transform = 0; transform <= FP_TRANSFORM_SPARSE; transform++)
+            for (unsigned transform = 0; transform <= FP_TRANSFORM_RATIO; transform++)
                 for (unsigned layout = FP_LAYOUT_CONSTANT; layout <= FP_LAYOUT_SPLIT; layout++)
                     print_chunk(out, codec, (uint8_t)(layout | transform << 4), words, sizes[s]);
         }
@@ -243,18 +245,18 @@ int main(int argc, char **argv)
     append(sink, rows_out, true, 0, 2500); /* several pages, the last one short */
     append(sink, rows_out, false, 2500, 1100);
     append(sink, rows_out, true, 3600, 1);
-    must(sink->type->close(sink, &err));
+    must(fp_sink_close(sink, &err));
 
     sink = open_sink(path, FACPOOL_MODE_RESUME, -1); /* no zstd: raw pages */
     append(sink, rows_out, true, 4000, 1500);
     append(sink, rows_out, false, 5500, 3);
-    must(sink->type->close(sink, &err));
+    must(fp_sink_close(sink, &err));
 
     sink = open_sink(path, FACPOOL_MODE_RESUME, 9);
     append(sink, rows_out, true, 6000, 1024);
-    must(sink->type->sync(sink, &err));
+    must(fp_sink_sync(sink, &err));
     append(sink, NULL, true, 8000, 300);
     tear(path); /* a new file under the name: the sink keeps the old one */
-    must(sink->type->close(sink, &err));
+    must(fp_sink_close(sink, &err));
     return fclose(rows_out) || fclose(chunks_out) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

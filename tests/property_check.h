@@ -18,7 +18,7 @@ static inline int64_t wall_us(void)
 static inline void check_factor(const world *w, size_t key, const key_state *s, size_t factor,
                                 double value)
 {
-    bool same = bits_of(value) == factor_bits(w, key, s->epoch, factor);
+    bool same = is_factor(w, key, s->epoch, factor, value);
     if (same)
         return;
     printf("  key %zu factor %zu (kind %d): %016llx, not %016llx\n", key, factor,

@@ -47,9 +47,14 @@ static inline void settle_key(const run_plan *p, key_state *now, size_t key, uin
     if (is_new && status == FACPOOL_STATUS_FAILED)
         is_new = code == after->code;
     if (is_new && status == FACPOOL_STATUS_OK && first_factor)
-        is_new = bits_of(*first_factor) == factor_bits(p->w, key, p->epoch, 0);
+        is_new = is_factor(p->w, key, p->epoch, 0, *first_factor);
     if (is_new)
         now[key] = *after;
+}
+
+static inline bool is_empty_file(const char *path)
+{
+    return file_bytes(path) == 0;
 }
 
 /* What the file holds after a run that ended early. */
@@ -59,7 +64,10 @@ static inline void settle_from_file(const run_plan *p, const char *path, key_sta
     facpool_cursor *cursor = NULL;
     question q;
     int rc;
-    CHECK_OK(facpool_reader_open(&reader, &path, 1, &err), err);
+    rc = facpool_reader_open(&reader, &path, 1, &err);
+    if (rc == FACPOOL_E_UNSUPPORTED && is_empty_file(path)) /* of lines, and none was written */
+        return;
+    CHECK_OK(rc, err);
     ask_all(p->w, &q);
     CHECK_OK(facpool_query(reader, &q.filter, &cursor, &err), err);
     facpool_row row = FACPOOL_ROW_INIT;

@@ -41,6 +41,7 @@ typedef struct world {
     uint32_t speak_percent;
     uint32_t epoch;
     key_state *state; /* of each key, in the backup */
+    bool any_nan;     /* a NaN may come back as another one */
 } world;
 
 /* What a task does in an epoch: skips, or is ok from its needs-th attempt on. */
@@ -104,6 +105,19 @@ static inline uint64_t factor_bits(const world *w, size_t key, uint32_t epoch, s
     default:
         return bits_of((double)(h % 3) - 1);
     }
+}
+
+static inline bool is_nan_bits(uint64_t bits)
+{
+    return (bits & UINT64_C(0x7fffffffffffffff)) > UINT64_C(0x7ff0000000000000);
+}
+
+/* Whether a value is the key's factor of that epoch. */
+static inline bool is_factor(const world *w, size_t key, uint32_t epoch, size_t factor,
+                             double value)
+{
+    uint64_t bits = bits_of(value), expected = factor_bits(w, key, epoch, factor);
+    return bits == expected || (w->any_nan && is_nan_bits(bits) && is_nan_bits(expected));
 }
 
 static inline void fill_factors(const world *w, size_t key, uint32_t epoch, double *factors)
@@ -309,6 +323,14 @@ static inline void world_free(world *w)
     free(w->codes);
     free(w->state);
     *w = (world){0};
+}
+
+static inline bool has_rows(const world *w)
+{
+    for (size_t key = 0; key < w->n_keys; key++)
+        if (w->state[key].status)
+            return true;
+    return false;
 }
 
 /* The key of a stored (date, code); SIZE_MAX where there is none. */

@@ -9,6 +9,9 @@
 #               tests that start threads, the longest with fewer cases
 #   valgrind    the small tests under memcheck
 #   no-openmp   -Dopenmp=disabled: everything but the slow tests
+#   foreign     readers that are not ours (pyarrow, polars, DuckDB, pandas, jq, the Arrow library for
+#               Rust) on files from real runs, and on streams in and out, these also with
+#               AddressSanitizer. Without a network it is skipped, but with CI=true it fails
 #   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
 #               programs
 #
@@ -25,9 +28,9 @@ rounds=
 for argument in "$@"; do
     case $argument in
     --quick) quick=yes ;;
-    gcc | clang | asan | tsan | valgrind | no-openmp | users) rounds="$rounds $argument" ;;
+    gcc | clang | asan | tsan | valgrind | no-openmp | foreign | users) rounds="$rounds $argument" ;;
     -h | --help)
-        sed -n '2,22s/^# \{0,1\}//p' "$0"
+        sed -n '2,25s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -37,7 +40,7 @@ for argument in "$@"; do
     esac
 done
 if [ -z "$rounds" ]; then
-    rounds="gcc clang asan tsan valgrind no-openmp users"
+    rounds="gcc clang asan tsan valgrind no-openmp foreign users"
     [ "$quick" = no ] || rounds=gcc
 fi
 
@@ -68,8 +71,9 @@ check() {
     fi
 }
 
-# build NAME COMPILER MESON_OPTION...: configures build-tests/NAME and builds it. A folder that was
-# configured otherwise is begun anew.
+# build NAME COMPILER MESON_OPTION...: configures build-tests/NAME and builds it ($targets of it, where
+# that is set). A folder that was configured otherwise is begun anew.
+targets=
 build() {
     name=$1
     compiler=$2
@@ -82,7 +86,8 @@ build() {
         CC=$compiler meson setup "$folder" "$root" --werror "$@" >"$log" 2>&1 &&
             printf '%s\n' "$stamp" >"$folder/configured-as"
     fi
-    if [ -f "$folder/configured-as" ] && meson compile -C "$folder" >>"$log" 2>&1; then
+    # shellcheck disable=SC2086
+    if [ -f "$folder/configured-as" ] && meson compile -C "$folder" $targets >>"$log" 2>&1; then
         return 0
     fi
     echo "FAIL build $name"
@@ -198,9 +203,12 @@ round_clang() {
     suite clang --no-suite slow
 }
 
+build_asan() {
+    build asan gcc -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+}
+
 round_asan() {
-    build asan gcc -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
-        -Db_lundef=false || return
+    build_asan || return
     suite asan --timeout-multiplier 5
 }
 
@@ -244,6 +252,87 @@ round_valgrind() {
 round_no_openmp() {
     build no-openmp gcc -Dopenmp=disabled || return
     suite no-openmp --no-suite slow
+}
+
+# proofs NAME COMMAND...: a program that prints a line a proof: "ok ..." or "FAIL ...".
+proofs() {
+    name=$1
+    log=$out/$name.proofs
+    shift
+    "$@" >"$log" 2>&1
+    status=$?
+    ok=$(grep -c '^ok ' "$log")
+    bad=$(grep -c '^FAIL ' "$log")
+    if [ "$bad" -eq 0 ] && [ "$status" -ne 0 ]; then
+        bad=1
+    fi
+    echo "$name: $ok proved, $bad failed"
+    [ "$bad" -eq 0 ] || cat "$log"
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+
+# lacking WHAT: a part of the foreign round can't run.
+lacking() {
+    if [ "${CI:-}" = true ]; then
+        echo "FAIL $1"
+        failed=$((failed + 1))
+    else
+        echo "SKIP: $1"
+        skipped=$((skipped + 1))
+    fi
+}
+
+build_arrow_rs() {
+    for cargo in cargo "${HOME:-}/.cargo/bin/cargo"; do
+        (cd tests/foreign/arrow_rs &&
+            CARGO_TARGET_DIR=$out/foreign-cargo "$cargo" build --locked) && return
+    done
+}
+
+# use_library NAME: that of build-tests/NAME, for the proofs.
+use_library() {
+    FACPOOL_MAKE_BACKUP=$out/$1/tests/foreign_make_backup
+    FACPOOL_LIBRARY=$(find "$out/$1/lib" -name libfacpool.so)
+    export FACPOOL_MAKE_BACKUP FACPOOL_LIBRARY
+}
+
+# Python itself is built without the sanitizer, which must then be there first, and would see leaks
+# of Python's own.
+with_asan() {
+    env ASAN_OPTIONS=detect_leaks=0 \
+        LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" "$@"
+}
+
+round_foreign() {
+    foreign_python=$out/foreign-venv/bin/python3
+    sh tools/setup.sh foreign || echo "setup: not everything for foreign readers could be had"
+    if ! [ -e "$out/foreign-venv/installed.txt" ] || ! command -v jq >/dev/null; then
+        lacking "jq, or packages of tests/foreign/requirements.txt"
+        return
+    fi
+    arrow_rs=$out/foreign-cargo/debug/arrow_rs_rows
+    if ! build_arrow_rs >"$out/foreign-cargo.log" 2>&1; then
+        tail -n 5 "$out/foreign-cargo.log"
+        lacking "cargo of Rust 1.85 or later, or the crates of tests/foreign/arrow_rs"
+        arrow_rs=
+    fi
+    targets=foreign_make_backup
+    build gcc gcc && build_asan
+    built=$?
+    targets=
+    [ "$built" -eq 0 ] || return
+    use_library asan
+    proofs tasks_asan with_asan "$foreign_python" tests/foreign/test_tasks.py
+    proofs stream_asan with_asan "$foreign_python" tests/foreign/test_stream.py memory_map
+    use_library gcc
+    proofs tasks "$foreign_python" tests/foreign/test_tasks.py
+    for format in binary json memory_map; do
+        proofs "stream_$format" "$foreign_python" tests/foreign/test_stream.py "$format"
+    done
+    proofs json "$foreign_python" tests/foreign/test_json.py
+    proofs memory_map "$foreign_python" tests/foreign/test_memory_map.py \
+        ${arrow_rs:+"$arrow_rs"}
 }
 
 consumer_by_pkg_config() {
@@ -315,6 +404,7 @@ for round in $rounds; do
     tsan) round_tsan ;;
     valgrind) round_valgrind ;;
     no-openmp) round_no_openmp ;;
+    foreign) round_foreign ;;
     users) round_users ;;
     esac
 done

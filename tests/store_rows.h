@@ -156,7 +156,7 @@ __attribute__((unused)) static int append_rows(fp_sink *sink, const rows *r, siz
     fp_batch batch = {0};
     int rc = batch_of(&batch, &codes, r, first, n, err);
     if (!rc)
-        rc = sink->type->append(sink, &batch, err);
+        rc = fp_sink_append(sink, &batch, err);
     fp_batch_free(&batch);
     fp_codes_free(&codes);
     return rc;
@@ -197,7 +197,7 @@ __attribute__((unused)) static int write_rows(const facpool_backup_options *opti
         size_t left = r->n - first;
         rc = append_rows(sink, r, first, left < block_rows ? left : block_rows, err);
     }
-    int close_rc = sink->type->close(sink, rc ? NULL : err);
+    int close_rc = fp_sink_close(sink, rc ? NULL : err);
     return rc ? rc : close_rc;
 }
 
@@ -241,18 +241,21 @@ static int read_columns(const fp_source *source, fp_open_block *open, fp_read_co
     const fp_source_type *type = source->type;
     const fp_block *block = open->block;
     uint32_t n = block->n_pages;
-    const void *out;
-    int rc = type->read(open, context, FP_COLUMN_DATE, 0, n, c->dates, &out, err);
+    int rc = fp_source_copy(open, context, FP_COLUMN_DATE, 0, n, c->dates, sizeof *c->dates, err);
     if (!rc)
-        rc = type->read(open, context, FP_COLUMN_CODE, 0, n, c->codes, &out, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_CODE, 0, n, c->codes, sizeof *c->codes, err);
     if (!rc)
-        rc = type->read(open, context, FP_COLUMN_TIMESTAMP, 0, n, c->timestamps, &out, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_TIMESTAMP, 0, n, c->timestamps,
+                            sizeof *c->timestamps, err);
     for (uint32_t f = 0; !rc && block->all_ok && f < ROW_FACTORS; f++)
-        rc = type->read(open, context, FP_COLUMN_FACTOR + f, 0, n, c->factors[f], &out, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_FACTOR + f, 0, n, c->factors[f],
+                            sizeof *c->factors[f], err);
     if (!rc && !block->all_ok)
-        rc = type->read(open, context, FP_COLUMN_STATUS, 0, n, c->statuses, &out, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_STATUS, 0, n, c->statuses, sizeof *c->statuses,
+                            err);
     if (!rc && !block->all_ok)
-        rc = type->read(open, context, FP_COLUMN_FAILURE_CODE, 0, n, c->failure_codes, &out, err);
+        rc = fp_source_copy(open, context, FP_COLUMN_FAILURE_CODE, 0, n, c->failure_codes,
+                            sizeof *c->failure_codes, err);
     for (uint32_t page = 0; !rc && !block->all_ok && page < n; page++)
         rc = type->read_messages(open, context, page, messages, err);
     return rc;

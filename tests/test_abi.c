@@ -5,7 +5,7 @@
 #include "scratch.h"
 #include "test.h"
 
-#include <facpool/facpool.h>
+#include <facpool/sink.h>
 
 /* ------------------------------------------------------------------ the frozen layout */
 

@@ -203,6 +203,27 @@ static void repairs_without_memory(void)
 
 /* ------------------------------------------------------------------ threads */
 
+/* What differs between formats: encoding, recovery, reading, repair. */
+static void other_formats_without_memory(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        choose_format(other_formats[i]);
+        make_part();
+        choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
+        fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, false);
+        choose_backup_run(WITH_THREADS, true, FACPOOL_RESULTS_KEEP, false,
+                          FACPOOL_DURABILITY_GROUP);
+        fail_each(run_resumed, file_can_be_completed, CALL_ALLOC, ENOMEM, true);
+        make_part();
+        fail_each(append_rows, appended_rows_are_there, CALL_ALLOC, ENOMEM, true);
+        fail_allocations(repair_torn, repaired_or_as_it_was);
+        unlink(path);
+        complete_backup();
+        fail_allocations(read_everything, NULL);
+    }
+    choose_format(".fpb");
+}
+
 static void runs_that_get_no_thread(void)
 {
     choose_run(WITH_THREADS, false, 0);
@@ -226,6 +247,7 @@ int main(void)
     RUN(questions_without_memory);
     RUN(appends_without_memory);
     RUN(repairs_without_memory);
+    RUN(other_formats_without_memory);
     RUN(runs_that_get_no_thread);
     free_part();
     return end();

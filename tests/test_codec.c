@@ -43,12 +43,12 @@ static size_t round_trip(fp_codec *codec, const fp_encoding *encoding, size_t n)
 static void in_every_encoding(fp_codec *codec, size_t n)
 {
     for (size_t i = 0; i < LAYOUTS; i++)
-        for (unsigned transform = FP_TRANSFORM_NONE; transform <= FP_TRANSFORM_SPARSE;
-             transform++) {
+        for (unsigned transform = FP_TRANSFORM_NONE; transform <= FP_TRANSFORM_RATIO; transform++) {
             fp_encoding encoding = {.id = (uint8_t)(layouts[i] | transform << 4),
                                     .level = (int8_t)(below(4) == 0 ? -1 : (int)below(3) + 1),
                                     .exponent = (uint8_t)below(19),
                                     .low_bits = (uint8_t)(below(2) ? 0 : 48 + below(16)),
+                                    .ulps = (uint8_t)below(4),
                                     .common = column[below(n)]};
             round_trip(codec, &encoding, n);
         }
@@ -119,14 +119,16 @@ static bool everything_seen(const uint8_t *ids, size_t n)
 
 static void every_encoding_has_come_about(void)
 {
-    uint8_t ids[3 * LAYOUTS];
+    uint8_t ids[4 * LAYOUTS];
     size_t n = 0;
     for (size_t i = 0; i < LAYOUTS; i++) {
         ids[n++] = layouts[i];
         ids[n++] = SPARSE(layouts[i]);
-        /* Raw integers are never smaller than raw doubles. */
+        /* Raw integers are never smaller than raw doubles, split ones of a ratio hardly ever. */
         if (layouts[i] != FP_LAYOUT_RAW)
             ids[n++] = DECIMAL(layouts[i]);
+        if (layouts[i] != FP_LAYOUT_RAW && layouts[i] != FP_LAYOUT_SPLIT)
+            ids[n++] = RATIO(layouts[i]);
     }
     CHECK(everything_seen(ids, n));
 }
@@ -191,6 +193,36 @@ static uint64_t timestamp(size_t i)
     return 1700000000000000u + 250 * (uint64_t)i + below(64);
 }
 
+/* A rank among the instruments of a date, of which there are not as many every day. */
+static uint64_t daily_rank(size_t i)
+{
+    uint64_t n = 4900 + i / 5000 * 7;
+    return bits_of((double)(1 + below(n)) / (double)n);
+}
+
+static uint64_t share(size_t i)
+{
+    double all = floor(exp(11 + 1.5 * random_normal())) + 1;
+    (void)i;
+    return bits_of(floor(all * 0.02 * (double)below(10)) / all);
+}
+
+/* Rounded more than once on its way, so that it is a few bits off the ratio of the prices. */
+static uint64_t price_to_close(size_t i)
+{
+    double close = (double)(500 + below(1500)) / 100, volume = (double)(1000 + below(1000000));
+    double high = close + (double)below(30) / 100, low = close - (double)below(30) / 100;
+    (void)i;
+    return bits_of((high + low + close) / 3 * volume / volume / close);
+}
+
+/* As a run grouped by code leaves them: a code's rows have one timestamp, on every date. */
+static uint64_t timestamp_of_group(size_t i)
+{
+    uint64_t code = i % 43;
+    return 1700000000000000u + 750 * code + code * code * 7 % 300;
+}
+
 static uint64_t few_values(size_t i)
 {
     (void)i;
@@ -208,6 +240,10 @@ static const struct expected typical[] = {
     {"constant", one, true, FP_LAYOUT_CONSTANT, FP_LAYOUT_CONSTANT, 0.01},
     {"timestamps", timestamp, false, FP_LAYOUT_DELTA, FP_LAYOUT_DELTA, 1.0},
     {"few values", few_values, true, FP_LAYOUT_ZSTD, FP_LAYOUT_PLANES, 2.0},
+    {"rank of the day", daily_rank, true, RATIO(FP_LAYOUT_PLANES), RATIO(FP_LAYOUT_PLANES), 1.9},
+    {"share", share, true, RATIO(FP_LAYOUT_PLANES), RATIO(FP_LAYOUT_PLANES), 5.0},
+    {"price to close", price_to_close, true, RATIO(FP_LAYOUT_PLANES), RATIO(FP_LAYOUT_PLANES), 3.2},
+    {"group timestamps", timestamp_of_group, false, FP_LAYOUT_PLANES, FP_LAYOUT_PLANES, 0.2},
 };
 
 static void typical_columns_get_their_encoding_and_size(void)
@@ -288,27 +324,28 @@ static void rounding_modes_do_not_matter(void)
     static const int modes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
     facpool_error err = FACPOOL_ERROR_INIT;
     fp_codec *codec = fp_codec_new(NULL);
-    fp_encoding encoding = {.id = DECIMAL(FP_LAYOUT_PACKED), .exponent = 3, .level = -1};
+    const uint8_t ids[] = {DECIMAL(FP_LAYOUT_PACKED), RATIO(FP_LAYOUT_PACKED)};
     CHECK(codec);
     for (size_t i = 0; i < 1024; i++)
         column[i] = bits_of((double)below(1000000) / 1000);
-    for (size_t writing = 0; writing < 4; writing++)
-        for (size_t reading = 0; reading < 4; reading++) {
-            fp_buffer out = {0};
-            uint8_t used = 0;
-            fesetround(modes[writing]);
-            int wrote = fp_words_encode(codec, &encoding, column, 1024, &out, &used, &err);
-            fesetround(modes[reading]);
-            int read = fp_words_decode(codec, used, out.data, out.size, decoded, 1024, &err);
-            int mode = fegetround();
-            fesetround(FE_TONEAREST);
-            CHECK_OK(wrote, err);
-            CHECK_OK(read, err);
-            CHECK_INT(mode, modes[reading]);
-            CHECK(memcmp(column, decoded, 8 * 1024) == 0);
-            CHECK(out.size < 3 * 1024);
-            fp_buffer_free(&out);
-        }
+    for (size_t i = 0; i < 2 * 4 * 4; i++) {
+        size_t writing = i / 4 % 4, reading = i % 4;
+        fp_encoding encoding = {.id = ids[i / 16], .exponent = 3, .level = -1};
+        fp_buffer out = {0};
+        uint8_t used = 0;
+        fesetround(modes[writing]);
+        int wrote = fp_words_encode(codec, &encoding, column, 1024, &out, &used, &err);
+        fesetround(modes[reading]);
+        int read = fp_words_decode(codec, used, out.data, out.size, decoded, 1024, &err);
+        int mode = fegetround();
+        fesetround(FE_TONEAREST);
+        CHECK_OK(wrote, err);
+        CHECK_OK(read, err);
+        CHECK_INT(mode, modes[reading]);
+        CHECK(memcmp(column, decoded, 8 * 1024) == 0);
+        CHECK(out.size < 3 * 1024);
+        fp_buffer_free(&out);
+    }
     fp_codec_free(codec);
 }
 

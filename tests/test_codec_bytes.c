@@ -58,6 +58,30 @@ static const struct golden goldens[] = {
      SPARSE(FP_LAYOUT_RAW),
      3,
      {0, 9, 0}},
+    /* no noise, from 0, constant denominators 3 in 8 bytes; numerators 1, -2, 6: zigzag 2 3 12 */
+    {"00000108000000"
+     "0000"
+     "0300000000000000"
+     "040200000000000000"
+     "0000"
+     "100a",
+     RATIO(FP_LAYOUT_PACKED),
+     3,
+     {0x3fd5555555555555, 0xbfe5555555555555, 0x4000000000000000}},
+    /* 2 bits of noise, from 1, exception at 1; raw denominators 3, 1, 4 */
+    {"02010218000000"
+     "010008"
+     "02"
+     "000000000000f87f"
+     "0300000000000000"
+     "0100000000000000"
+     "0400000000000000"
+     "0900000000000000"
+     "0000000000000000"
+     "0400000000000000",
+     RATIO(FP_LAYOUT_RAW),
+     3,
+     {0x3ff5555555555554, NAN_WORD, 0x3fe8000000000000}},
     /* planes: low one raw, the others constant */
     {"0100000000000000"
      "0102"
@@ -91,7 +115,7 @@ static void pages_written_by_hand_are_read(void)
     CHECK(codec);
     for (size_t g = 0; g < sizeof goldens / sizeof goldens[0]; g++) {
         facpool_error err = FACPOOL_ERROR_INIT;
-        uint8_t bytes[64];
+        uint8_t bytes[96];
         uint64_t words[10] = {0};
         size_t size = from_hex(goldens[g].hex, bytes);
         int code = fp_words_decode(codec, goldens[g].id, bytes, size, words, goldens[g].n, &err);
@@ -198,8 +222,58 @@ static const struct golden broken[] = {
      "0010",
      FP_LAYOUT_SPLIT,
      20,
-     {0}},                              /* left of 13 bits */
-    {"0807060504030201", 0x31, 3, {0}}, /* transform 3 */
+     {0}}, /* left of 13 bits */
+    {"04000108000000"
+     "0000"
+     "0300000000000000"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* 4 bits of noise */
+    {"00020108000000"
+     "0000"
+     "0300000000000000"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* whole 2 */
+    {"00000008000000"
+     "0000"
+     "0300000000000000"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* layout 0 */
+    {"00000109000000"
+     "0000"
+     "0300000000000000"
+     "00"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* a byte behind the denominators */
+    {"00000108000000"
+     "0000"
+     "0000000000000000"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* divided by 0 */
+    {"00000108000000"
+     "0000"
+     "0100000001000000"
+     "0200000000000000",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}}, /* denominator 2^32 + 1 */
+    {"00000108000000"
+     "0000"
+     "0300000000000000"
+     "0000000000000100",
+     RATIO(FP_LAYOUT_CONSTANT),
+     3,
+     {0}},                              /* numerator 2^48 */
+    {"0807060504030201", 0x41, 3, {0}}, /* transform 4 */
     {"0807060504030201", 0x08, 1, {0}}, /* layout 8 */
 };
 
@@ -208,7 +282,7 @@ static void pages_that_break_one_rule_are_refused(void)
     fp_codec *codec = fp_codec_new(NULL);
     CHECK(codec);
     for (size_t b = 0; b < sizeof broken / sizeof broken[0]; b++) {
-        uint8_t bytes[64];
+        uint8_t bytes[96];
         uint64_t words[40];
         size_t size = from_hex(broken[b].hex, bytes);
         int code = fp_words_decode(codec, broken[b].id, bytes, size, words, broken[b].n, NULL);
@@ -288,14 +362,15 @@ static void damaged_pages_are_refused_or_read_without_harm(void)
     fp_codec *codec = fp_codec_new(NULL);
     CHECK(codec);
     for (enum kind kind = 0; kind < KIND_COUNT; kind++)
-        for (size_t i = 0; i < 3 * LAYOUTS; i++) {
+        for (size_t i = 0; i < 4 * LAYOUTS; i++) {
             size_t n = 2 + below(140);
             fp_buffer out = {0};
             uint8_t used = 0;
             make_column(kind, column, n);
-            fp_encoding encoding = {.id = (uint8_t)(layouts[i / 3] | i % 3 << 4),
+            fp_encoding encoding = {.id = (uint8_t)(layouts[i / 4] | i % 4 << 4),
                                     .level = 1,
                                     .exponent = (uint8_t)below(19),
+                                    .ulps = (uint8_t)below(4),
                                     .common = column[0]};
             CHECK_OK(fp_words_encode(codec, &encoding, column, n, &out, &used, &err), err);
             CHECK(fp_buffer_reserve(&out, 1));
@@ -333,7 +408,7 @@ static void impossible_pages_are_not_written(void)
     CHECK_INT(fp_words_encode(codec, &encoding, column, 0, &out, &used, &err), FACPOOL_E_INVALID);
     CHECK_INT(fp_words_encode(codec, &encoding, column, 65537, &out, &used, &err),
               FACPOOL_E_INVALID);
-    encoding.id = 0x3f;
+    encoding.id = 0x4f;
     column[0] = column[1] + 1;
     CHECK_INT(fp_words_encode(codec, &encoding, column, 2, &out, &used, &err), FACPOOL_E_INVALID);
     CHECK(out.size == 0 && used == 77);

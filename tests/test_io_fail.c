@@ -76,6 +76,19 @@ static void questions_whose_files_fail(void)
     fail_each(read_everything, NULL, CALL_OPEN, EMFILE, false);
 }
 
+static void other_formats_whose_files_fail(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        choose_format(other_formats[i]);
+        runs_whose_files_fail();
+        disk_that_fills_up_within_a_write();
+        resumes_whose_files_fail();
+        appends_whose_files_fail();
+        questions_whose_files_fail();
+    }
+    choose_format(".fpb");
+}
+
 int main(void)
 {
     if (!begin("io"))
@@ -85,6 +98,7 @@ int main(void)
     RUN(resumes_whose_files_fail);
     RUN(appends_whose_files_fail);
     RUN(questions_whose_files_fail);
+    RUN(other_formats_whose_files_fail);
     free_part();
     return end();
 }

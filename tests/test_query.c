@@ -1,87 +1,7 @@
 /* Proves what the model test can't see: how little a question reads, what it says when something is
  * damaged or can't be had, and that no key competes with more rows than it must. */
 #include <math.h>
-#include "fake_source.h"
-#include "query/cursor.h"
-#include "test.h"
-
-#define DATES 40
-#define CODES 50
-
-static char code_names[CODES][16];
-static facpool_error err;
-
-static fake_row ok_row(int64_t date, int code)
-{
-    fake_row row = {.date = date, .code = code_names[code], .status = FACPOOL_STATUS_OK};
-    row.timestamp = date * 1000 + code;
-    row.factors[0] = (double)date + code / 100.0;
-    row.factors[1] = -row.factors[0];
-    return row;
-}
-
-static fake_row failed_row(int64_t date, int code, int64_t timestamp, const char *message)
-{
-    fake_row row = {.date = date, .code = code_names[code], .status = FACPOOL_STATUS_FAILED};
-    row.timestamp = timestamp;
-    row.failure_code = 7;
-    row.message = message;
-    return row;
-}
-
-/* Every date with every code, ten dates to a block of 500 rows, 20 rows to a page: 4 blocks of 25
- * pages. The dates are 1 .. 40. */
-static fake_source *grid_source(const char *path, bool zero_copy)
-{
-    fake_source *fake = fake_source_new(path, 2, 20, zero_copy);
-    fake_row rows[10 * CODES];
-    for (int block = 0; block < DATES / 10; block++) {
-        for (int i = 0; i < 10 * CODES; i++)
-            rows[i] = ok_row(block * 10 + i / CODES + 1, i % CODES);
-        fake_source_add(fake, rows, 10 * CODES);
-    }
-    return fake;
-}
-
-static facpool_cursor *ask(fake_source *fake, const facpool_filter *filter)
-{
-    facpool_cursor *cursor = NULL;
-    fp_source *source = &fake->source;
-    CHECK_OK(fp_cursor_open(&cursor, &source, 1, filter, &err), err);
-    return cursor;
-}
-
-static facpool_cursor *ask_two(fake_source *a, fake_source *b, const facpool_filter *filter)
-{
-    facpool_cursor *cursor = NULL;
-    fp_source *sources[] = {&a->source, &b->source};
-    CHECK_OK(fp_cursor_open(&cursor, sources, 2, filter, &err), err);
-    return cursor;
-}
-
-static size_t count_rows(facpool_cursor *cursor)
-{
-    facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
-    size_t n = 0;
-    int rc;
-    while ((rc = facpool_cursor_next_batch(cursor, &view, &err)) == 1)
-        n += view.n_rows;
-    CHECK_OK(rc, err);
-    return n;
-}
-
-static facpool_query_stats stats_of(facpool_cursor *cursor)
-{
-    facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
-    CHECK_OK(facpool_cursor_stats(cursor, &stats, &err), err);
-    return stats;
-}
-
-static void release(fake_source *fake)
-{
-    CHECK_INT(fake->open, 0);
-    fp_source_release(&fake->source);
-}
+#include "query_helpers.h"
 
 /* ------------------------------------------------------------------ pruning */
 
@@ -301,16 +221,6 @@ static double factor_of_key(fake_source *a, fake_source *b, int64_t date, int32_
     CHECK_INT(facpool_cursor_next(cursor, &row, &err), 0);
     facpool_cursor_free(cursor);
     return value;
-}
-
-static void add_one(fake_source *fake, int64_t date, uint8_t status, int64_t timestamp,
-                    double value)
-{
-    fake_row row = ok_row(date, 0);
-    row.status = status;
-    row.timestamp = timestamp;
-    row.factors[0] = value;
-    fake_source_add(fake, &row, 1);
 }
 
 static void promise_12_across_files_ok_then_the_later_time_then_the_later_path(void)
@@ -593,17 +503,6 @@ static void an_error_of_the_disk_ends_the_cursor(void)
     release(fake);
 }
 
-static void expect_refusal(fake_source *fake, const facpool_filter *filter, int code,
-                           const char *part)
-{
-    facpool_cursor *cursor = NULL;
-    fp_source *source = &fake->source;
-    CHECK_INT(fp_cursor_open(&cursor, &source, 1, filter, &err), code);
-    CHECK(cursor == NULL);
-    if (!strstr(err.message, part))
-        CHECK_TEXT(err.message, part);
-}
-
 static void wrong_filters_are_refused_by_name(void)
 {
     fake_source *fake = grid_source("grid.fpb", false);
@@ -632,34 +531,6 @@ static void wrong_filters_are_refused_by_name(void)
     release(fake);
 }
 
-static void zero_copy_is_given_or_refused_with_the_reason(void)
-{
-    fake_source *decoded = grid_source("decoded.fpb", false);
-    fake_source *mapped = grid_source("mapped.fpb", true);
-    const char *codes[] = {"000001"};
-    int64_t first = 5, last = 25;
-    facpool_filter filter = FACPOOL_FILTER_INIT;
-    filter.require_zero_copy = 1;
-    expect_refusal(mapped, &filter, FACPOOL_E_UNSUPPORTED, "FACPOOL_COLUMN_CODE");
-    filter.columns = FACPOOL_COLUMN_DATE;
-    expect_refusal(decoded, &filter, FACPOOL_E_UNSUPPORTED, "'decoded.fpb' (fake)");
-    filter.codes = codes;
-    filter.n_codes = 1;
-    expect_refusal(mapped, &filter, FACPOOL_E_UNSUPPORTED, "picked by code");
-    filter.codes = NULL;
-    filter.n_codes = 0;
-    filter.order = FACPOOL_ORDER_KEY;
-    expect_refusal(mapped, &filter, FACPOOL_E_UNSUPPORTED, "FACPOOL_ORDER_FILE");
-    filter.order = FACPOOL_ORDER_FILE;
-    filter.date_min = &first;
-    filter.date_max = &last;
-    facpool_cursor *cursor = ask(mapped, &filter);
-    CHECK_INT(count_rows(cursor), 21 * CODES);
-    facpool_cursor_free(cursor);
-    release(decoded);
-    release(mapped);
-}
-
 static void null_handles_are_refused(void)
 {
     facpool_row row = FACPOOL_ROW_INIT;
@@ -673,9 +544,7 @@ static void null_handles_are_refused(void)
 
 int main(void)
 {
-    err = (facpool_error)FACPOOL_ERROR_INIT;
-    for (int i = 0; i < CODES; i++)
-        snprintf(code_names[i], sizeof code_names[i], "%06d", i % 1000);
+    name_codes();
     RUN(a_point_question_reads_one_page_of_one_block);
     RUN(a_key_between_pages_reads_none);
     RUN(one_code_reads_the_pages_that_can_hold_it);
@@ -699,7 +568,6 @@ int main(void)
     RUN(damage_where_nothing_matches_is_not_met);
     RUN(an_error_of_the_disk_ends_the_cursor);
     RUN(wrong_filters_are_refused_by_name);
-    RUN(zero_copy_is_given_or_refused_with_the_reason);
     RUN(null_handles_are_refused);
     return TEST_END();
 }

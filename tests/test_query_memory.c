@@ -1,6 +1,8 @@
 /* Proves that a question survives running out of memory anywhere: every allocation in turn fails,
  * and the answer is an error or the whole answer, with nothing leaked. This file stands in for
  * base/alloc.c. */
+#include <errno.h>
+#include <facpool/arrow.h>
 #include "base/alloc.h"
 #include "fake_source.h"
 #include "query/cursor.h"
@@ -98,6 +100,8 @@ static fake_source *make_source(int64_t timestamp)
     return fake;
 }
 
+typedef enum way { BY_BATCH, BY_ROW, AS_ARROW } way;
+
 /* Reads everything; returns how many rows, or the error that ended it. */
 static long read_all(facpool_cursor *cursor, bool by_row)
 {
@@ -116,7 +120,41 @@ static long read_all(facpool_cursor *cursor, bool by_row)
     }
 }
 
-static long ask(fake_source *const *fakes, const facpool_filter *filter, bool by_row)
+/* The same through a stream, whose arrays are kept until all else is gone. */
+static long export_all(facpool_cursor *cursor)
+{
+    enum { ARRAYS_MAX = 100 };
+    facpool_error err = FACPOOL_ERROR_INIT;
+    struct ArrowArrayStream stream;
+    struct ArrowSchema schema;
+    struct ArrowArray arrays[ARRAYS_MAX];
+    long n = 0, n_arrays = 0, failed = 0;
+    if (facpool_cursor_to_arrow(cursor, &stream, &err)) {
+        facpool_cursor_free(cursor);
+        return FACPOOL_E_NOMEM;
+    }
+    if (stream.get_schema(&stream, &schema))
+        failed = FACPOOL_E_NOMEM;
+    else
+        schema.release(&schema);
+    while (!failed && n_arrays < ARRAYS_MAX) {
+        int rc = stream.get_next(&stream, &arrays[n_arrays]);
+        if (rc == EIO)
+            continue;
+        if (rc)
+            failed = rc == ENOMEM && stream.get_last_error(&stream) ? FACPOOL_E_NOMEM : -99;
+        else if (!arrays[n_arrays].release)
+            break;
+        else
+            n += arrays[n_arrays++].length;
+    }
+    stream.release(&stream);
+    for (long i = 0; i < n_arrays; i++)
+        arrays[i].release(&arrays[i]);
+    return failed ? failed : n;
+}
+
+static long ask(fake_source *const *fakes, const facpool_filter *filter, way how)
 {
     fp_source *sources[] = {&fakes[0]->source, &fakes[1]->source};
     facpool_error err = FACPOOL_ERROR_INIT;
@@ -124,19 +162,21 @@ static long ask(fake_source *const *fakes, const facpool_filter *filter, bool by
     int rc = fp_cursor_open(&cursor, sources, 2, filter, &err);
     if (rc)
         return rc;
-    long n = read_all(cursor, by_row);
+    if (how == AS_ARROW)
+        return export_all(cursor);
+    long n = read_all(cursor, how == BY_ROW);
     facpool_cursor_free(cursor);
     return n;
 }
 
-static void fail_each_in_turn(fake_source *const *fakes, const facpool_filter *filter, bool by_row)
+static void fail_each_in_turn(fake_source *const *fakes, const facpool_filter *filter, way how)
 {
     allowed = -1;
-    long whole = ask(fakes, filter, by_row), failures = 0, got, before = live;
+    long whole = ask(fakes, filter, how), failures = 0, got, before = live;
     CHECK(whole > 0);
     for (long n = 0;; n++) {
         allowed = n;
-        got = ask(fakes, filter, by_row);
+        got = ask(fakes, filter, how);
         bool reached_the_end = allowed > 0;
         allowed = -1;
         CHECK_INT(live, before);
@@ -158,7 +198,7 @@ static void every_allocation_may_fail(void)
     fake_source *fakes[] = {make_source(10), make_source(20)};
     int64_t dates[] = {3, 4, 7, 50};
     const char *codes[] = {"b", "c", "x"};
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < 48; i++) {
         facpool_filter filter = FACPOOL_FILTER_INIT;
         filter.order = i & 1 ? FACPOOL_ORDER_KEY : FACPOOL_ORDER_FILE;
         filter.statuses = i & 2 ? FACPOOL_STATUS_ALL : 0;
@@ -170,8 +210,30 @@ static void every_allocation_may_fail(void)
             filter.codes = codes;
             filter.n_codes = 3;
         }
-        fail_each_in_turn(fakes, &filter, i & 16);
+        fail_each_in_turn(fakes, &filter, (way)(i / 16));
     }
+    fp_source_release(&fakes[0]->source);
+    fp_source_release(&fakes[1]->source);
+}
+
+/* Every column where it lies, stretches parted by damage, and arrays that hold the source. */
+static void every_allocation_of_zero_copy_may_fail(void)
+{
+    static fake_row rows[100];
+    fake_source *fakes[2];
+    for (int s = 0; s < 2; s++) {
+        fakes[s] = fake_source_new("mapped.fpb", 1, 5, true);
+        fake_source_keep_codes(fakes[s]);
+        for (int i = 0; i < 100; i++)
+            rows[i] = row_of(1000 * s + i / CODES, i % CODES, FACPOOL_STATUS_OK, 1);
+        fake_source_add(fakes[s], rows, 100);
+        fake_source_damage(fakes[s], 0, FP_COLUMN_FACTOR, 5);
+        fake_source_damage(fakes[s], 0, FP_COLUMN_CODE, 9);
+    }
+    facpool_filter filter = FACPOOL_FILTER_INIT;
+    filter.require_zero_copy = 1;
+    for (way how = BY_BATCH; how <= AS_ARROW; how++)
+        fail_each_in_turn(fakes, &filter, how);
     fp_source_release(&fakes[0]->source);
     fp_source_release(&fakes[1]->source);
 }
@@ -179,5 +241,6 @@ static void every_allocation_may_fail(void)
 int main(void)
 {
     RUN(every_allocation_may_fail);
+    RUN(every_allocation_of_zero_copy_may_fail);
     return TEST_END();
 }

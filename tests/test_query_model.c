@@ -141,6 +141,9 @@ static void make_source(size_t source)
     char path[32];
     sprintf(path, "source%zu.fpb", source);
     fake_source *fake = fake_source_new(path, n_factors, page_sizes[below(8)], one_in(3));
+    if (one_in(2))
+        fake_source_keep_codes(fake);
+    fake->lends = one_in(4);
     memset(taken, 0, sizeof taken);
     size_t next = below(n_dates * n_codes), n_blocks = below(8);
     bool mixed = one_in(5), no_failures = one_in(2);
@@ -253,7 +256,7 @@ static void find_expected(const question *q)
     n_expected = 0;
     for (size_t i = 0; i < n_rows; i++) {
         model_row *row = q->filter.order == FACPOOL_ORDER_KEY ? by_key[i] : &rows[i];
-        row->expected = row->stands && matches(q, &row->row);
+        row->expected = row->stands && row->block >= q->filter.skip_blocks && matches(q, &row->row);
         if (row->expected)
             expected[n_expected++] = row;
     }
@@ -311,13 +314,19 @@ static void ask(question *q)
     ask_factors(q);
     q->filter.statuses = one_in(2) ? 0 : (uint32_t)below(32) << 1;
     q->filter.order = (int32_t)below(3);
+    q->filter.copy = one_in(8);
+    if (one_in(4))
+        q->filter.skip_blocks = below(9);
     if (one_in(3))
         q->filter.columns = one_in(4) ? FACPOOL_COLUMN_NONE : (uint32_t)below(16);
     if (one_in(6)) { /* mostly what can be had */
         q->filter.require_zero_copy = 1;
+        q->filter.copy = 0;
         if (one_in(10))
             return;
-        q->filter.columns = FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_TIMESTAMP | FACPOOL_COLUMN_STATUS;
+        if (one_in(2))
+            q->filter.columns =
+                FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_TIMESTAMP | FACPOOL_COLUMN_STATUS;
         q->filter.codes = NULL;
         q->filter.n_codes = 0;
         q->filter.dates = NULL;
@@ -581,7 +590,7 @@ static void damage_costs_the_rows_it_touches_and_no_others(void)
             ask(&q);
             q.filter.statuses = 0;
             q.filter.columns = 0; /* keys must tell rows apart to see which are missing */
-            q.filter.require_zero_copy = 0;
+            q.filter.require_zero_copy = q.filter.require_zero_copy && one_in(2);
             reports += put_question(&q) ? n_reports : 0;
         }
         free_world();

@@ -54,7 +54,7 @@ static void every_row_comes_back_bit_for_bit(void)
     CHECK_OK(append_rows(sink, &expected, 4500, 1, &err), err);
     CHECK_OK(append_rows(sink, &expected, 4501, 4, &err), err);
     CHECK_INT(sink->rows_written, expected.n);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     check_file(path, &expected);
     rows_free(&expected);
 }
@@ -165,12 +165,12 @@ static void codes_without_a_rank_give_the_same_dictionary(void)
 
 static void wide_rows_go_into_smaller_blocks(void)
 {
-    CHECK_INT(fp_binary_most_rows(3), FP_BLOCK_ROWS);
-    CHECK_INT(fp_binary_most_rows(65535), FP_PAGE_ROWS);
+    CHECK_INT(fp_front_most_rows(3), FP_BLOCK_ROWS);
+    CHECK_INT(fp_front_most_rows(65535), FP_PAGE_ROWS);
     for (size_t n = 1; n <= 65535; n += 97) {
-        size_t rows_at_once = fp_binary_most_rows(n);
+        size_t rows_at_once = fp_front_most_rows(n);
         CHECK(rows_at_once >= FP_PAGE_ROWS && rows_at_once % FP_PAGE_ROWS == 0);
-        CHECK(rows_at_once * (n + 3) * sizeof(double) < FP_BINARY_MOST_BLOCK_BYTES);
+        CHECK(rows_at_once * (n + 3) * sizeof(double) < FP_MOST_BLOCK_BYTES);
     }
 }
 
@@ -220,7 +220,7 @@ static void resume_creates_then_continues(void)
         CHECK_INT(opening.tail_bytes_cut, 0);
         CHECK_OK(append_rows(sink, &expected, part * 130, 130, &err), err);
         CHECK_INT(sink->rows_written, 130);
-        CHECK_OK(sink->type->close(sink, &err), err);
+        CHECK_OK(fp_sink_close(sink, &err), err);
     }
     check_file(path, &expected);
     const facpool_info *info;
@@ -268,12 +268,12 @@ static void resume_refuses_other_factors_tag_or_format(void)
     CHECK_INT(fp_sink_open(&sink, &options, &other, NULL, &err), FACPOOL_E_MISMATCH);
     fp_schema_free(&other);
     options.format = "json";
-    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_MISMATCH);
     CHECK(strstr(err.message, "json") && strstr(err.message, "binary"));
     options.format = "binary";
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     CHECK_TEXT(sink->schema.tag, "v1");
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     check_file(path, &expected);
     rows_free(&expected);
 }
@@ -360,33 +360,50 @@ static void a_second_writer_is_told_so(void)
     CHECK_INT(fp_store_repair(path, &report, &err), FACPOOL_E_BUSY);
     CHECK_OK(append_rows(sink, &expected, 0, 100, &err), err);
     fp_source *source; /* outlives the sink, and keeps no lock */
-    CHECK_OK(sink->type->source(sink, &source, &err), err);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_source(sink, &source, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     options.mode = FACPOOL_MODE_RESUME;
     CHECK_OK(open_sink(&second, &options, NULL, &err), err);
-    CHECK_OK(second->type->close(second, &err), err);
+    CHECK_OK(fp_sink_close(second, &err), err);
     fp_source_release(source);
     check_file(path, &expected);
     rows_free(&expected);
+}
+
+/* The name decides, else the suffix, else it is binary. */
+static void formats_are_chosen_by_name_and_suffix(void)
+{
+    static const struct {
+        const char *file, *name, *chosen;
+    } cases[] = {{"a.jsonl", NULL, "json"},       {"a.arrow", NULL, "memory_map"},
+                 {"a.fpb", NULL, "binary"},       {"a", NULL, "binary"},
+                 {"b.jsonl", "binary", "binary"}, {"b.fpb", "memory_map", "memory_map"},
+                 {"b.arrow", "json", "json"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        facpool_backup_options options = options_for(path_of(cases[i].file), 0);
+        options.format = cases[i].name;
+        rows r = make_rows(10, FACPOOL_STATUS_OK);
+        CHECK_OK(write_rows(&options, &r, 10, &err), err);
+        const facpool_info *info;
+        CHECK_OK(fp_store_info(&info, options.path, &err), err);
+        CHECK_TEXT(info->format, cases[i].chosen);
+        facpool_info_free(info);
+        rows_free(&r);
+    }
 }
 
 static void formats_that_are_not_there_are_named(void)
 {
     fp_sink *sink;
     facpool_backup_options options = options_for(path_of("x.fpb"), 0);
-    options.format = "memory_map";
-    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
     options.format = "parquet";
     CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_INVALID);
-    options = options_for(path_of("x.jsonl"), 0);
-    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
-    options = options_for(path_of("x.arrow"), 0);
-    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
+    CHECK(strstr(err.message, "parquet") && strstr(err.message, "memory_map"));
     options = options_for(path_of("no-folder/x.fpb"), 0);
     CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_NOT_FOUND);
     options = options_for(path_of("x.dat"), 0);
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     fp_source *source;
     CHECK_INT(fp_source_open(&source, path_of("nothing.fpb"), NULL, &err), FACPOOL_E_NOT_FOUND);
     CHECK_INT(fp_source_open(&source, test_folder, NULL, &err), FACPOOL_E_UNSUPPORTED);
@@ -443,7 +460,7 @@ static void a_snapshot_grows_only_by_being_taken_again(void)
         fp_source *newer, *own, *same;
         CHECK_OK(fp_source_open(&newer, path, old, &err), err);
         CHECK_INT(newer->n_blocks, part + 1);
-        CHECK_OK(sink->type->source(sink, &own, &err), err);
+        CHECK_OK(fp_sink_source(sink, &own, &err), err);
         CHECK_INT(own->n_blocks, part + 1);
         CHECK_INT(own->n_pages, newer->n_pages);
         CHECK_OK(fp_source_open(&same, path, newer, &err), err);
@@ -453,7 +470,7 @@ static void a_snapshot_grows_only_by_being_taken_again(void)
         fp_source_release(old);
         old = newer;
     }
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     fp_source *closed;
     CHECK_OK(fp_source_open(&closed, path, old, &err), err);
     CHECK_INT(closed->n_blocks, 3);
@@ -480,7 +497,7 @@ static void info_says_what_is_there(void)
     CHECK_OK(facpool_backup_info(&info, path, &err), err);
     CHECK_INT(info->closed, 0);
     facpool_info_free(info);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     CHECK_OK(facpool_backup_info(&info, path, &err), err);
     CHECK_TEXT(info->format, "binary");
     CHECK_INT(info->version, 1);
@@ -532,6 +549,7 @@ int main(void)
     RUN(a_symbolic_link_leads_to_the_backup);
     RUN(overwrite_replaces_whole_files_and_backups_only);
     RUN(a_second_writer_is_told_so);
+    RUN(formats_are_chosen_by_name_and_suffix);
     RUN(formats_that_are_not_there_are_named);
     RUN(newer_versions_are_refused_by_name);
     RUN(a_snapshot_grows_only_by_being_taken_again);

@@ -142,7 +142,7 @@ static void a_torn_file_is_resumed_at_any_byte(void)
         all.n = kept;
         *rows_add(&all) = row_of(99999, 10, FACPOOL_STATUS_OK);
         CHECK_OK(append_rows(sink, &all, kept, 1, &err), err);
-        CHECK_OK(sink->type->close(sink, &err), err);
+        CHECK_OK(fp_sink_close(sink, &err), err);
         bytes resumed = load_file(path); /* and synced: the new block says so */
         CHECK_INT(fp_load_u64(resumed.at + end + FP_BLOCK_DURABLE_END), end);
         free(resumed.at);
@@ -210,7 +210,7 @@ static void set_durable_end(sample *s, size_t k, uint64_t durable_end)
     fp_seal seal = {.offset = s->offsets[k],
                     .sequence = fp_load_u64(header + FP_BLOCK_SEQUENCE),
                     .durable_end = durable_end};
-    fp_binary_seal_header(header, &seal);
+    fp_front_seal(header, &seal);
 }
 
 static void break_header(sample *s, size_t k)
@@ -228,7 +228,7 @@ static void check_given_up(const char *path, const sample *s, fp_read_context *c
     CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
     CHECK_INT(opening.damaged_blocks, 1);
     CHECK_INT(opening.tail_bytes_cut, 0);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     outcome o = look_at(path, &s->expected, context);
     CHECK(o.rows_are_right && !o.is_reported);
     CHECK_INT(o.n_rows, BLOCK_ROWS * (N_BLOCKS - 1));
@@ -244,13 +244,13 @@ static void check_given_up(const char *path, const sample *s, fp_read_context *c
         *rows_add(&again) = row_of(BLOCK_ROWS * N_BLOCKS + i, 10, FACPOOL_STATUS_OK);
     CHECK_OK(append_rows(sink, &again, 0, 5, &err), err);
     rows_free(&again);
-    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_OK(fp_sink_sync(sink, &err), err);
     fp_source *walked; /* the file is open, so this reader walks it */
     CHECK_OK(fp_source_open(&walked, path, NULL, &err), err);
     CHECK_INT(walked->n_blocks, N_BLOCKS);
     CHECK_INT(walked->n_damaged, 0);
     fp_source_release(walked);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     facpool_verify_report report; /* the bytes are as bad as before */
     CHECK_INT(fp_store_verify(path, &report, &err), FACPOOL_E_CORRUPT);
     CHECK_INT(report.damaged_blocks, 1);

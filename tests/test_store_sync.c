@@ -53,27 +53,27 @@ static void groups_are_synced_by_tick(void)
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     int64_t next;
-    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
+    CHECK_OK(fp_sink_tick(sink, 0, &next, &err), err);
     CHECK(next == INT64_MAX);
     int before = syncs;
     CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
     CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
     CHECK_INT(sink->rows_durable, 0);
-    CHECK_OK(sink->type->tick(sink, 0, &next, &err), err);
+    CHECK_OK(fp_sink_tick(sink, 0, &next, &err), err);
     CHECK_INT(syncs, before);
     CHECK(next != INT64_MAX);
-    CHECK_OK(sink->type->tick(sink, next, &next, &err), err);
+    CHECK_OK(fp_sink_tick(sink, next, &next, &err), err);
     CHECK_INT(syncs, before + 1);
     CHECK_INT(sink->rows_durable, 200);
     CHECK(next == INT64_MAX);
     CHECK_OK(append_rows(sink, &r, 200, 100, &err), err);
     CHECK_INT(sink->rows_durable, 200);
-    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_OK(fp_sink_sync(sink, &err), err);
     CHECK_INT(sink->rows_durable, 300);
     before = syncs;
-    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_OK(fp_sink_sync(sink, &err), err);
     CHECK_INT(syncs, before);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     CHECK_INT(syncs, before + 1); /* of the index */
     rows_free(&r);
 }
@@ -90,7 +90,7 @@ static void batch_durability_syncs_every_block(void)
         CHECK_OK(append_rows(sink, &r, part * 100, 100, &err), err);
         CHECK_INT(sink->rows_durable, part * 100 + 100);
     }
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     rows_free(&r);
 }
 
@@ -105,10 +105,10 @@ static void no_durability_syncs_only_what_it_creates(void)
     int before = syncs;
     CHECK_OK(append_rows(sink, &r, 0, 300, &err), err);
     int64_t next;
-    CHECK_OK(sink->type->tick(sink, INT64_MAX, &next, &err), err);
+    CHECK_OK(fp_sink_tick(sink, INT64_MAX, &next, &err), err);
     CHECK(next == INT64_MAX);
     CHECK_INT(sink->rows_durable, 0);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     CHECK_INT(syncs, before);
     check_file(path, &r);
     rows_free(&r);
@@ -122,21 +122,21 @@ static void a_failed_sync_is_final(void)
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
-    CHECK_OK(sink->type->sync(sink, &err), err);
+    CHECK_OK(fp_sink_sync(sink, &err), err);
     CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
     syncs_fail = true;
-    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(fp_sink_sync(sink, &err), FACPOOL_E_IO);
     CHECK_INT(err.os_errno, EIO);
     syncs_fail = false;
     int before = syncs;
     int64_t next;
     CHECK_INT(sink->rows_durable, 100);
-    CHECK_INT(sink->type->sync(sink, &err), FACPOOL_E_IO);
-    CHECK_INT(sink->type->tick(sink, INT64_MAX, &next, &err), FACPOOL_E_IO);
+    CHECK_INT(fp_sink_sync(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(fp_sink_tick(sink, INT64_MAX, &next, &err), FACPOOL_E_IO);
     CHECK_INT(append_rows(sink, &r, 200, 100, &err), FACPOOL_E_IO);
     CHECK_INT(sink->rows_durable, 100);
     CHECK_INT(sink->rows_written, 200);
-    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(fp_sink_close(sink, &err), FACPOOL_E_IO);
     CHECK_INT(syncs, before); /* never again, not even at close */
     r.n = 200;
     check_file(path, &r);
@@ -165,7 +165,7 @@ static void a_full_disk_leaves_the_last_good_block(void)
     CHECK_INT(append_rows(sink, &r, 1000, 1000, &err), FACPOOL_E_IO);
     CHECK_INT(err.os_errno, EFBIG); /* the first error, again */
     CHECK_INT(sink->rows_written, 1000);
-    CHECK_INT(sink->type->close(sink, &err), FACPOOL_E_IO);
+    CHECK_INT(fp_sink_close(sink, &err), FACPOOL_E_IO);
     bytes left = load_file(path);
     CHECK_INT(left.n, one.n);
     CHECK(memcmp(left.at, one.at, one.n) == 0);
@@ -174,7 +174,7 @@ static void a_full_disk_leaves_the_last_good_block(void)
     CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
     CHECK_INT(opening.tail_bytes_cut, 0);
     CHECK_OK(append_rows(sink, &r, 1000, 3000, &err), err);
-    CHECK_OK(sink->type->close(sink, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
     check_file(path, &r);
     free(one.at);
     free(left.at);

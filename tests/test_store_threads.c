@@ -50,7 +50,7 @@ static void *commit_groups(void *arg)
     facpool_error error = FACPOOL_ERROR_INIT;
     while (s->writers_left) {
         int64_t next;
-        if (s->sink->type->tick(s->sink, INT64_MAX, &next, &error))
+        if (fp_sink_tick(s->sink, INT64_MAX, &next, &error))
             s->failures++;
         if (atomic_load(&s->sink->rows_durable) > atomic_load(&s->sink->rows_written))
             s->failures++;
@@ -118,7 +118,7 @@ static void *follow_sink(void *arg)
         s->failures++;
     while (s->writers_left) {
         fp_source *source;
-        if (s->sink->type->source(s->sink, &source, &error)) {
+        if (fp_sink_source(s->sink, &source, &error)) {
             s->failures++;
             break;
         }
@@ -150,7 +150,7 @@ static void four_writers_a_committer_and_two_readers(void)
         CHECK_INT(s.failures, 0);
         CHECK(s.snapshots > 0);
         CHECK_INT(s.sink->rows_written, N_WRITERS * BATCHES * BATCH_ROWS);
-        CHECK_OK(s.sink->type->close(s.sink, &err), err);
+        CHECK_OK(fp_sink_close(s.sink, &err), err);
 
         rows expected = {0}, found = {0};
         for (int batch = 0; batch < N_WRITERS * BATCHES; batch++) {

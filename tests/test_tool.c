@@ -1,84 +1,6 @@
 /* Proves that the command-line tool says what is in a file, in formats that others can read, and
  * that its exit status can be relied on. The tool's path is the first argument. */
-#include <facpool/facpool.h>
-#include <math.h>
-#include <sys/wait.h>
-#include "scratch.h"
-#include "test.h"
-
-static facpool_error err = FACPOOL_ERROR_INIT;
-static const char *tool;
-static char output[1 << 16]; /* of the last command, its error output included */
-
-/* Runs `facpool <arguments>` in the scratch folder and returns its exit status. */
-static int run_tool(const char *arguments)
-{
-    char command[1024];
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s 2>&1", scratch_folder, tool, arguments);
-    FILE *pipe = popen(command, "r");
-    CHECK(pipe != NULL);
-    size_t n = fread(output, 1, sizeof output - 1, pipe);
-    output[n] = '\0';
-    int status = pclose(pipe);
-    CHECK(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void expect_output(const char *arguments, int status, const char *expected)
-{
-    CHECK_INT(run_tool(arguments), status);
-    CHECK_TEXT(output, expected);
-}
-
-static void expect_part(const char *part)
-{
-    if (!strstr(output, part))
-        CHECK_TEXT(output, part);
-}
-
-/* Three ok rows and one of each other status, with texts and values that need care. */
-static void write_rows(facpool_writer *writer)
-{
-    int64_t dates[] = {20240102, 20240102, 20240103, 20240103, 20240104, 20240105, 20240106};
-    const char *codes[] = {"000001", "A,\"B\"",    "\xe5\xb9\xb3\xe5\xae\x89", "600000", "600000",
-                           "600000", "back\\slash"};
-    int64_t timestamps[] = {1704153600123456, 0, -1, 1, 2, 3, 4};
-    uint8_t statuses[] = {FACPOOL_STATUS_OK,      FACPOOL_STATUS_OK,     FACPOOL_STATUS_OK,
-                          FACPOOL_STATUS_SKIPPED, FACPOOL_STATUS_FAILED, FACPOOL_STATUS_TIMEOUT,
-                          FACPOOL_STATUS_CRASHED};
-    double factors[] = {0.1, 12.5, NAN, INFINITY, -INFINITY, 1e-320, 0, 0, 0, 0, 0, 0, 0, 0};
-    int32_t failure_codes[] = {0, 0, 0, 0, 7, 0, -11};
-    const char *messages[] = {NULL, NULL, NULL, NULL, "no \"bars\",\nat all", NULL, "segv"};
-    facpool_rows rows = FACPOOL_ROWS_INIT;
-    rows.n = 7;
-    rows.dates = dates;
-    rows.codes = codes;
-    rows.timestamps = timestamps;
-    rows.statuses = statuses;
-    rows.factors = factors;
-    rows.failure_codes = failure_codes;
-    rows.messages = messages;
-    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
-}
-
-static facpool_writer *open_writer(const char *name, const char *tag)
-{
-    static const char *const names[] = {"vwap", "volume,share"};
-    facpool_backup_options options = FACPOOL_BACKUP_OPTIONS_INIT;
-    options.path = scratch_path(name);
-    options.mode = FACPOOL_MODE_OVERWRITE;
-    options.tag = tag;
-    facpool_writer *writer = NULL;
-    CHECK_OK(facpool_writer_open(&writer, &options, names, 2, &err), err);
-    return writer;
-}
-
-static void write_file(const char *name)
-{
-    facpool_writer *writer = open_writer(name, "v2");
-    write_rows(writer);
-    CHECK_OK(facpool_writer_close(writer, &err), err);
-}
+#include "tool_helpers.h"
 
 /* ------------------------------------------------------------------ help */
 
@@ -88,11 +10,12 @@ static void help_and_version_are_given(void)
     expect_part("Usage: facpool COMMAND");
     CHECK_INT(run_tool("--version"), 0);
     expect_part(facpool_version());
-    static const char *const commands[] = {"info", "query", "verify", "repair"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const commands[] = {"info",    "query",   "verify", "repair",
+                                           "convert", "compact", "tail"};
+    for (int i = 0; i < 7; i++) {
         char arguments[64], usage[64];
         snprintf(arguments, sizeof arguments, "%s --help", commands[i]);
-        snprintf(usage, sizeof usage, "Usage: facpool %s FILE...", commands[i]);
+        snprintf(usage, sizeof usage, "Usage: facpool %s F", commands[i]);
         CHECK_INT(run_tool(arguments), 0);
         expect_part(usage);
         expect_part("Exit status");
@@ -100,7 +23,7 @@ static void help_and_version_are_given(void)
         CHECK_INT(run_tool(arguments), 0);
         expect_part(usage);
         CHECK_INT(run_tool(commands[i]), 3);
-        expect_part("Name at least one file");
+        expect_part("which backup? Name a");
     }
     CHECK_INT(run_tool("help look"), 3);
     expect_part("no command 'look'");
@@ -124,6 +47,22 @@ static void wrong_usage_is_told_of(void)
     expect_part("colour");
     expect_part("facpool query --help");
     CHECK_INT(run_tool("query not-there.fpb"), 3);
+    expect_part("not-there.fpb");
+    CHECK_INT(run_tool("convert x"), 3);
+    expect_part("'x' into what?");
+    CHECK_INT(run_tool("convert x y --level 20"), 3);
+    expect_part("--level can't be '20'");
+    CHECK_INT(run_tool("convert x y.csv --tag v1"), 3);
+    expect_part("--tag 'v1'");
+    CHECK_INT(run_tool("convert x - --format json"), 3);
+    expect_part("only csv can go to the standard output");
+    CHECK_INT(run_tool("tail x y"), 3);
+    expect_part("one file at a time");
+    CHECK_INT(run_tool("tail x --lines many"), 3);
+    expect_part("'many' is no count");
+    CHECK_INT(run_tool("tail x --format csw"), 3);
+    expect_part("--format can't be 'csw'");
+    CHECK_INT(run_tool("tail not-there.fpb"), 3);
     expect_part("not-there.fpb");
 }
 

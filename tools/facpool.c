@@ -6,13 +6,16 @@
 static const char help[] =
     "Usage: facpool COMMAND FILE... [OPTION]...\n"
     "\n"
-    "Looks into backups that libfacpool wrote: files of rows, each for a date and a code.\n"
+    "Works on backups that libfacpool wrote: files of rows, each for a date and a code.\n"
     "\n"
     "Commands:\n"
     "  info     what a backup holds: factors, rows by status, dates, size\n"
     "  query    print rows: by date, code, factor or status, as a table, CSV or JSON Lines\n"
     "  verify   check every byte; the exit status says what was found\n"
     "  repair   close a file that a killed run left open\n"
+    "  convert  into another format, many backups into one, or into CSV\n"
+    "  compact  rewrite a backup in order and in full blocks\n"
+    "  tail     print the last rows, and new ones as they come\n"
     "\n"
     "  facpool COMMAND --help    says more on each, with examples\n"
     "  facpool --version         prints the version\n"
@@ -24,8 +27,9 @@ static const char help[] =
 static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-} commands[] = {
-    {"info", tool_info}, {"query", tool_query}, {"verify", tool_verify}, {"repair", tool_repair}};
+} commands[] = {{"info", tool_info},     {"query", tool_query},     {"verify", tool_verify},
+                {"repair", tool_repair}, {"convert", tool_convert}, {"compact", tool_compact},
+                {"tail", tool_tail}};
 
 static bool is_any(const char *text, const char *a, const char *b)
 {

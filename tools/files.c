@@ -1,4 +1,5 @@
-/* facpool info, verify and repair: what backups hold, whether they are sound, and closing them. */
+/* facpool info, verify, repair and compact: what backups hold, whether they are sound, and putting
+ * them in order. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +41,20 @@ static const char repair_help[] =
     "\n"
     "Exit status: 0 closed and sound, 2 closed, but some blocks are damaged, 3 an error.\n";
 
+static const char compact_help[] =
+    "Usage: facpool compact FILE...\n"
+    "\n"
+    "Rewrites a backup in place of itself: all rows in order of date and code, in full blocks, "
+    "and\n"
+    "without failures that a later row took the place of. It stays the same backup: name, format,\n"
+    "tag and identity are kept, and its run can be resumed. The new file takes the old one's name\n"
+    "when it is whole and on the disk, so it takes room for both meanwhile; programs that have "
+    "the\n"
+    "old one open go on reading it. Not for a file that is being written: that is refused.\n"
+    "\n"
+    "Exit status: 0 done, 2 a block is damaged and the file was left as it is (resume the run\n"
+    "first), 3 an error.\n";
+
 typedef int (*file_work)(const char *path);
 
 /* Runs `work` on every file named; the exit status is the worst. */
@@ -67,6 +82,14 @@ static int for_each_file(int argc, char **argv, const char *help, file_work work
 
 /* ------------------------------------------------------------------ info */
 
+static uint64_t all_rows(const facpool_info *info)
+{
+    uint64_t rows = 0;
+    for (int status = 0; status < 6; status++)
+        rows += info->rows[status];
+    return rows;
+}
+
 static void print_factors(const facpool_info *info)
 {
     printf("  factors   %zu:", info->n_factors);
@@ -79,7 +102,7 @@ static void print_factors(const facpool_info *info)
             column = 12;
         }
         putchar(' ');
-        tool_put_visibly(name, strlen(name));
+        tool_put_visibly(stdout, name, strlen(name));
         if (!last)
             putchar(',');
         column += strlen(name) + 2;
@@ -90,9 +113,7 @@ static void print_factors(const facpool_info *info)
 static void print_rows_by_status(const facpool_info *info)
 {
     char text[32];
-    uint64_t all = 0;
-    for (int status = 0; status < 6; status++)
-        all += info->rows[status];
+    uint64_t all = all_rows(info);
     printf("  rows      %s", tool_count_text(all, text));
     const char *separator = ": ";
     for (int status = FACPOOL_STATUS_OK; status <= FACPOOL_STATUS_CRASHED; status++) {
@@ -110,9 +131,7 @@ static void print_rows_by_status(const facpool_info *info)
 static void print_size(const facpool_info *info)
 {
     char text[32];
-    uint64_t rows = 0;
-    for (int status = 0; status < 6; status++)
-        rows += info->rows[status];
+    uint64_t rows = all_rows(info);
     printf("  size      %s bytes", tool_count_text(info->file_bytes, text));
     if (rows)
         printf(", %.1f a row", (double)info->file_bytes / (double)rows);
@@ -139,7 +158,7 @@ static int print_info(const char *path)
     printf("  created   %s\n", tool_time_text(info->created_us, text));
     if (info->tag) {
         printf("  tag       ");
-        tool_put_visibly(info->tag, strlen(info->tag));
+        tool_put_visibly(stdout, info->tag, strlen(info->tag));
         putchar('\n');
     }
     print_factors(info);
@@ -242,4 +261,54 @@ static int print_repaired(const char *path)
 int tool_repair(int argc, char **argv)
 {
     return for_each_file(argc, argv, repair_help, print_repaired);
+}
+
+/* ------------------------------------------------------------------ compact */
+
+static void print_extent(const facpool_info *info)
+{
+    char rows[32], blocks[32], bytes[32];
+    printf("%s rows in %s blocks, %s bytes", tool_count_text(all_rows(info), rows),
+           tool_count_text(info->blocks, blocks), tool_count_text(info->file_bytes, bytes));
+}
+
+int tool_print_size(const char *path)
+{
+    const facpool_info *info = NULL;
+    facpool_error err = FACPOOL_ERROR_INIT;
+    if (facpool_backup_info(&info, path, &err))
+        return tool_fail("%s", err.message);
+    printf("%s: ", path);
+    print_extent(info);
+    printf(", format %s\n", info->format);
+    facpool_info_free(info);
+    return TOOL_OK;
+}
+
+static int print_compacted(const char *path)
+{
+    const facpool_info *before = NULL, *after = NULL;
+    facpool_error err = FACPOOL_ERROR_INIT;
+    int rc = facpool_backup_info(&before, path, &err);
+    if (!rc)
+        rc = facpool_backup_compact(path, &err);
+    if (!rc)
+        rc = facpool_backup_info(&after, path, &err);
+    if (rc) {
+        tool_fail("%s", err.message);
+    } else {
+        printf("%s: compacted: ", path);
+        print_extent(after);
+        printf("; before: ");
+        print_extent(before);
+        putchar('\n');
+    }
+    facpool_info_free(before);
+    facpool_info_free(after);
+    return rc == 0 ? TOOL_OK : rc == FACPOOL_E_CORRUPT ? TOOL_DAMAGED : TOOL_FAILED;
+}
+
+int tool_compact(int argc, char **argv)
+{
+    return for_each_file(argc, argv, compact_help, print_compacted);
 }

@@ -1,5 +1,5 @@
 /* Lays rows out as text. A table waits for its first rows to know how wide its columns are; the
- * other formats are written as they come. Called by the query subcommand. */
+ * other formats are written as they come. Called by the subcommands query, tail and convert. */
 #include "print.h"
 
 #include <inttypes.h>
@@ -16,10 +16,12 @@ enum { CELL_DATE, CELL_CODE, CELL_TIMESTAMP, CELL_STATUS, CELL_FACTORS };
 
 struct printer {
     print_format format;
+    FILE *out;
     const char *const *names;
     size_t n_factors;
     bool with_status;
     bool begun;       /* the header is out */
+    bool adapts;      /* a table's columns grow with later rows, too */
     size_t n_columns; /* of a table or CSV */
     size_t *widths;   /* of a table's columns, in characters shown */
     char *waiting;    /* cells of a table's first rows, each ended by NUL */
@@ -28,13 +30,14 @@ struct printer {
     size_t rows_waiting;
 };
 
-printer *printer_new(print_format format, const char *const *names, size_t n_factors,
+printer *printer_new(print_format format, FILE *out, const char *const *names, size_t n_factors,
                      bool with_status)
 {
     printer *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->format = format;
+    p->out = out;
     p->names = names;
     p->n_factors = n_factors;
     p->with_status = with_status;
@@ -161,10 +164,10 @@ static bool is_number(const printer *p, size_t column)
                                    column <= first_factor + p->n_factors && column < p->n_columns);
 }
 
-static void print_spaces(size_t n)
+static void print_spaces(const printer *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        putchar(' ');
+        putc(' ', p->out);
 }
 
 static void print_table_cell(const printer *p, size_t column, piece cell)
@@ -173,14 +176,14 @@ static void print_table_cell(const printer *p, size_t column, piece cell)
     size_t spaces = p->widths[column] > width ? p->widths[column] - width : 0;
     bool last = column + 1 == p->n_columns;
     if (column > 0)
-        print_spaces(2);
+        print_spaces(p, 2);
     if (is_number(p, column))
-        print_spaces(spaces);
-    tool_put_visibly(cell.bytes, cell.length);
+        print_spaces(p, spaces);
+    tool_put_visibly(p->out, cell.bytes, cell.length);
     if (!is_number(p, column) && !last)
-        print_spaces(spaces);
+        print_spaces(p, spaces);
     if (last)
-        putchar('\n');
+        putc('\n', p->out);
 }
 
 static void widen(printer *p, size_t column, piece cell)
@@ -234,11 +237,12 @@ static bool put_table_row(printer *p, const facpool_batch_view *b, size_t row)
     char text[48];
     for (size_t column = 0; column < p->n_columns; column++) {
         piece cell = row_cell(p, b, row, column, text);
+        if (!p->begun || p->adapts)
+            widen(p, column, cell);
         if (p->begun) {
             print_table_cell(p, column, cell);
             continue;
         }
-        widen(p, column, cell);
         if (!keep_cell(p, cell))
             return false;
     }
@@ -249,24 +253,29 @@ static bool put_table_row(printer *p, const facpool_batch_view *b, size_t row)
 
 /* ------------------------------------------------------------------ CSV */
 
-static void print_csv_cell(size_t column, piece cell)
+static bool is_special(char c)
+{
+    return c == ',' || c == '"' || c == '\r' || c == '\n';
+}
+
+static void print_csv_cell(const printer *p, size_t column, piece cell)
 {
     if (column > 0)
-        putchar(',');
+        putc(',', p->out);
     bool quoted = false;
     for (size_t i = 0; i < cell.length; i++)
-        quoted = quoted || strchr(",\"\r\n", cell.bytes[i]);
+        quoted = quoted || is_special(cell.bytes[i]);
     if (!quoted) {
-        fwrite(cell.bytes, 1, cell.length, stdout);
+        fwrite(cell.bytes, 1, cell.length, p->out);
         return;
     }
-    putchar('"');
+    putc('"', p->out);
     for (size_t i = 0; i < cell.length; i++) {
         if (cell.bytes[i] == '"')
-            putchar('"');
-        putchar(cell.bytes[i]);
+            putc('"', p->out);
+        putc(cell.bytes[i], p->out);
     }
-    putchar('"');
+    putc('"', p->out);
 }
 
 static void begin_csv(printer *p)
@@ -275,8 +284,8 @@ static void begin_csv(printer *p)
         return;
     p->begun = true;
     for (size_t column = 0; column < p->n_columns; column++)
-        print_csv_cell(column, header_cell(p, column));
-    putchar('\n');
+        print_csv_cell(p, column, header_cell(p, column));
+    putc('\n', p->out);
 }
 
 static void put_csv_row(printer *p, const facpool_batch_view *b, size_t row)
@@ -284,86 +293,93 @@ static void put_csv_row(printer *p, const facpool_batch_view *b, size_t row)
     char text[48];
     begin_csv(p);
     for (size_t column = 0; column < p->n_columns; column++)
-        print_csv_cell(column, row_cell(p, b, row, column, text));
-    putchar('\n');
+        print_csv_cell(p, column, row_cell(p, b, row, column, text));
+    putc('\n', p->out);
 }
 
 /* ------------------------------------------------------------------ JSON Lines */
 
-static void print_json_text(piece text)
+static void print_json_text(FILE *out, piece text)
 {
     static const char letters[] = "btnvfr"; /* of the characters 8 to 13 */
-    putchar('"');
+    putc('"', out);
     for (size_t i = 0; i < text.length; i++) {
         unsigned char c = (unsigned char)text.bytes[i];
         if (c == '"' || c == '\\')
-            printf("\\%c", c);
+            fprintf(out, "\\%c", c);
         else if (c >= 8 && c <= 13 && c != 11)
-            printf("\\%c", letters[c - 8]);
+            fprintf(out, "\\%c", letters[c - 8]);
         else if (c < 0x20 || c == 0x7f)
-            printf("\\u%04x", c);
+            fprintf(out, "\\u%04x", c);
         else
-            putchar(c);
+            putc(c, out);
     }
-    putchar('"');
+    putc('"', out);
 }
 
-static void print_json_double(double value)
+static void print_json_double(FILE *out, double value)
 {
     char text[48];
     if (isnan(value))
-        fputs("null", stdout);
+        fputs("null", out);
     else if (isinf(value))
-        fputs(value < 0 ? "\"-Infinity\"" : "\"Infinity\"", stdout);
+        fputs(value < 0 ? "\"-Infinity\"" : "\"Infinity\"", out);
     else if (value == 0 && signbit(value))
-        fputs("-0.0", stdout); /* "-0" is the integer 0 to many readers */
+        fputs("-0.0", out); /* "-0" is the integer 0 to many readers */
     else
-        fputs(tool_double_text(value, text), stdout);
+        fputs(tool_double_text(value, text), out);
 }
 
 static void put_json_row(const printer *p, const facpool_batch_view *b, size_t row)
 {
     bool ok = is_ok(b, row);
-    printf("{\"date\":%" PRId64 ",\"code\":", b->dates[row]);
-    print_json_text(code_of(b, row));
-    printf(",\"timestamp\":%" PRId64 ",\"status\":\"%s\"", b->timestamps[row],
-           facpool_status_name(b->statuses[row]));
+    fprintf(p->out, "{\"date\":%" PRId64 ",\"code\":", b->dates[row]);
+    print_json_text(p->out, code_of(b, row));
+    fprintf(p->out, ",\"timestamp\":%" PRId64 ",\"status\":\"%s\"", b->timestamps[row],
+            facpool_status_name(b->statuses[row]));
     for (size_t k = 0; k < p->n_factors; k++) {
-        putchar(',');
-        print_json_text(piece_of(p->names[k]));
-        putchar(':');
-        print_json_double(ok ? b->factors[k][row] : NAN);
+        putc(',', p->out);
+        print_json_text(p->out, piece_of(p->names[k]));
+        putc(':', p->out);
+        print_json_double(p->out, ok ? b->factors[k][row] : NAN);
     }
     if (!ok && b->statuses[row] != FACPOOL_STATUS_SKIPPED) {
-        printf(",\"failure_code\":%" PRId32 ",\"message\":",
-               b->failure_codes ? b->failure_codes[row] : 0);
-        print_json_text(message_of(b, row));
+        fprintf(p->out, ",\"failure_code\":%" PRId32 ",\"message\":",
+                b->failure_codes ? b->failure_codes[row] : 0);
+        print_json_text(p->out, message_of(b, row));
     }
-    fputs("}\n", stdout);
+    fputs("}\n", p->out);
 }
 
 /* ------------------------------------------------------------------ all of them */
 
-bool printer_put(printer *p, const facpool_batch_view *batch, size_t n)
+bool printer_put(printer *p, const facpool_batch_view *batch, size_t first, size_t n)
 {
-    for (size_t row = 0; row < n; row++) {
+    for (size_t row = first; row < first + n; row++) {
         if (p->format == PRINT_TABLE && !put_table_row(p, batch, row))
             return false;
         if (p->format == PRINT_CSV)
             put_csv_row(p, batch, row);
         if (p->format == PRINT_JSONL)
             put_json_row(p, batch, row);
-        if (row % 1024 == 0 && tool_output_is_closed())
+        if (row % 1024 == 0 && ferror(p->out))
             return true;
     }
     return true;
 }
 
-bool printer_end(printer *p)
+void printer_flush(printer *p)
+{
+    if (p->rows_waiting)
+        print_waiting(p);
+    p->adapts = true;
+    fflush(p->out);
+}
+
+void printer_end(printer *p)
 {
     if (p->format == PRINT_TABLE)
         print_waiting(p);
     if (p->format == PRINT_CSV)
         begin_csv(p);
-    return true;
 }

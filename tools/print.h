@@ -10,14 +10,18 @@ typedef struct printer printer;
 
 /* `with_status`: also status, failure code and message, for questions that are not for ok rows
  * alone. Factor names must outlive the printer. NULL: out of memory. */
-printer *printer_new(print_format format, const char *const *factor_names, size_t n_factors,
-                     bool with_status);
+printer *printer_new(print_format format, FILE *out, const char *const *factor_names,
+                     size_t n_factors, bool with_status);
 
-/* Prints the first n rows of the batch. False where memory ran out. */
-bool printer_put(printer *p, const facpool_batch_view *batch, size_t n);
+/* Prints rows first .. first + n - 1 of the batch; stops early where they can't be written. False
+ * where memory ran out. */
+bool printer_put(printer *p, const facpool_batch_view *batch, size_t first, size_t n);
+
+/* Prints what waits, now: for rows that come little by little. */
+void printer_flush(printer *p);
 
 /* Prints what waits, and the header where there was no row. */
-bool printer_end(printer *p);
+void printer_end(printer *p);
 void printer_free(printer *p);
 
 #endif

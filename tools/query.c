@@ -278,7 +278,7 @@ static int print_rows(facpool_cursor *cursor, printer *p, const query_options *o
         if (rc < 0)
             return tool_fail("%s", err.message);
         size_t n = batch.n_rows < left ? batch.n_rows : (size_t)left;
-        if (!printer_put(p, &batch, n))
+        if (!printer_put(p, &batch, 0, n))
             return tool_fail("out of memory");
         left -= n;
     }
@@ -315,7 +315,7 @@ static int ask(facpool_reader *reader, const query_options *o)
     size_t n_names = 0;
     const char **names = factor_names(reader, o, &n_names);
     bool with_status = o->status_bits & ~FACPOOL_STATUS_BIT(FACPOOL_STATUS_OK);
-    printer *p = names ? printer_new(o->format, names, n_names, with_status) : NULL;
+    printer *p = names ? printer_new(o->format, stdout, names, n_names, with_status) : NULL;
     int status = p ? print_rows(cursor, p, o) : tool_fail("out of memory");
     printer_free(p);
     free(names);

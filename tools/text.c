@@ -64,13 +64,13 @@ const char *tool_count_text(uint64_t n, char *to)
     return to;
 }
 
-void tool_put_visibly(const char *text, size_t length)
+void tool_put_visibly(FILE *out, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
         unsigned char next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
         bool two_byte_control = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F */
-        putchar(c < 0x20 || c == 0x7f || two_byte_control ? '?' : c);
+        putc(c < 0x20 || c == 0x7f || two_byte_control ? '?' : c, out);
         i += two_byte_control;
     }
 }
@@ -112,15 +112,55 @@ const char *tool_time_text(int64_t microseconds, char *to)
 
 /* ------------------------------------------------------------------ doubles */
 
+/* So many digits of `whole` behind the point, and the others before it. */
+static void put_decimal(char *to, bool negative, uint64_t whole, int decimals)
+{
+    char digits[24];
+    int n = 0;
+    while (whole > 0 || n <= decimals) {
+        digits[n++] = (char)('0' + whole % 10);
+        whole /= 10;
+    }
+    if (negative)
+        *to++ = '-';
+    while (n > 0) {
+        *to++ = digits[--n];
+        if (n == decimals && n > 0)
+            *to++ = '.';
+    }
+    *to = '\0';
+}
+
+/* A number of few decimals, as prices and ranks are, without a search: the integer that it is a
+ * hundredth, a thousandth of says its digits. A quotient of two doubles that are exact is the
+ * closest double to what is written, so that the text reads back to the same. */
+static bool few_decimals_text(double value, char *to)
+{
+    double scale = 1;
+    for (int decimals = 0; decimals <= 9; decimals++, scale *= 10) {
+        double whole = nearbyint(value * scale);
+        if (fabs(whole) >= 1e15)
+            return false;
+        if (whole / scale != value)
+            continue;
+        put_decimal(to, signbit(value), (uint64_t)fabs(whole), decimals);
+        return true;
+    }
+    return false;
+}
+
 const char *tool_double_text(double value, char *to)
 {
     if (isnan(value))
         return strcpy(to, "nan");
     if (isinf(value))
         return strcpy(to, value < 0 ? "-inf" : "inf");
+    double size = fabs(value);
+    if ((size == 0 || (size >= 1e-4 && size < 1e15)) && few_decimals_text(value, to))
+        return to;
     /* Up to 15 digits any text survives a double, so that a shorter one shows with 15 already; but
      * a subnormal has fewer to begin with. */
-    int digits = fabs(value) < 2.2250738585072014e-308 ? 1 : 15;
+    int digits = size < 2.2250738585072014e-308 ? 1 : 15;
     for (; digits <= 17; digits++) {
         snprintf(to, 32, "%.*g", digits, value);
         if (strtod(to, NULL) == value)

@@ -6,6 +6,7 @@
 #include <facpool/facpool.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Exit statuses. */
 enum {
@@ -20,6 +21,12 @@ int tool_info(int argc, char **argv);
 int tool_query(int argc, char **argv);
 int tool_verify(int argc, char **argv);
 int tool_repair(int argc, char **argv);
+int tool_convert(int argc, char **argv);
+int tool_compact(int argc, char **argv);
+int tool_tail(int argc, char **argv);
+
+/* Prints the size of a backup that was just made; returns an exit status. */
+int tool_print_size(const char *path);
 
 /* "facpool: ..." on stderr, behind all output so far; returns TOOL_FAILED. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -35,7 +42,7 @@ int tool_end_output(int status);
 bool tool_output_is_closed(void);
 
 /* Prints text that came out of a file: control characters, which a terminal would obey, as '?'. */
-void tool_put_visibly(const char *text, size_t length);
+void tool_put_visibly(FILE *out, const char *text, size_t length);
 
 /* 12345678 as "12,345,678". At least 27 bytes. */
 const char *tool_count_text(uint64_t n, char *to);

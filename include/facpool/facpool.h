@@ -129,6 +129,17 @@ FACPOOL_API int facpool_tasks_add_columns(facpool_tasks *tasks, size_t n, const 
 FACPOOL_API int facpool_tasks_grid(facpool_tasks **out, const int64_t *dates, size_t n_dates,
                                    const char *const *codes, size_t n_codes, facpool_error *err);
 
+/* A list from an Arrow stream (struct of the C stream interface: <facpool/arrow.h>) whose batches
+ * have the columns `date` and `code`, or whose first two columns are these. Dates: int32, int64 as
+ * they are; date32, date64 and timestamps (of any unit and zone) as yyyymmdd of their calendar day,
+ * a timestamp with a zone by UTC. Codes: utf8, large utf8, utf8 view, or a dictionary of one of
+ * these. Nulls are refused. The stream is read to its end and released, also on failure. Errors:
+ * INVALID (a column is missing, of another type, or holds a null or a bad code: the message says
+ * which row), IO (the stream failed: its own message), NOMEM. */
+struct ArrowArrayStream;
+FACPOOL_API int facpool_tasks_from_arrow(facpool_tasks **out, struct ArrowArrayStream *stream,
+                                         facpool_error *err);
+
 /* How many tasks are in the set. */
 FACPOOL_API size_t facpool_tasks_count(const facpool_tasks *tasks);
 
@@ -293,8 +304,9 @@ typedef void (*facpool_log_fn)(const char *message, void *user);
 typedef struct facpool_backup_options {
     size_t size;
     const char *path;
-    const char *format;        /* "binary"; NULL: binary too, but suffixes .jsonl and .arrow, which
-                                  belong to formats that are not in this version, are refused */
+    const char *format;        /* "json", "binary" or "memory_map"; NULL: by the path's suffix
+                                  (.jsonl, .arrow, else binary). A file that is there is continued
+                                  as what it is: another name is MISMATCH */
     int32_t mode;              /* FACPOOL_MODE_* */
     int32_t durability;        /* FACPOOL_DURABILITY_* */
     const char *tag;           /* which version of the function writes, UTF-8 of at most 1024 bytes;
@@ -308,12 +320,15 @@ typedef struct facpool_backup_options {
     uint64_t queue_bytes;      /* rows waiting for the file may take so much; 0: 64 MiB. A worker
                                   whose share is full writes itself: so a slow disk slows the
                                   workers down */
-    int32_t compression_level; /* zstd level 1 to 19; 0: 1; negative: no zstd */
+    int32_t compression_level; /* binary: zstd level 1 to 19; 0: 1; negative: no zstd */
     int32_t reserved;
+    const struct facpool_sink_type *sink; /* a store of the caller's own (sink.h), which is given
+                                             `path`; NULL: a file. Not with `format` */
+    void *sink_user;                      /* passed to its open */
 } facpool_backup_options;
 
 #define FACPOOL_BACKUP_OPTIONS_INIT \
-    {sizeof(facpool_backup_options), NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(facpool_backup_options), NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
 
 /* What to run, and how. */
 typedef struct facpool_run_options {
@@ -591,11 +606,19 @@ typedef struct facpool_filter {
     uint32_t statuses; /* 0: ok only. A key has one status: superseded failures do not show */
     uint32_t columns;  /* which fixed columns a batch view must have; 0: all */
     int32_t order;
-    int32_t require_zero_copy; /* nonzero: fail with UNSUPPORTED rather than decode or copy */
+    int32_t require_zero_copy; /* nonzero: fail with UNSUPPORTED rather than decode or copy, when the
+                                  question is opened (which reads a page of each backup). The
+                                  statuses of rows that are all ok are filler all the same */
+    int32_t copy;         /* nonzero: read into memory, give no pointers into a mapped file. A
+                             memory_map file that someone else cuts short while it is mapped ends
+                             the process with SIGBUS when the lost part is touched; copies can't */
+    int32_t reserved;
+    uint64_t skip_blocks; /* leave out rows of the first so many blocks of each backup: for
+                             following a file, with facpool_query_stats.blocks_total */
 } facpool_filter;
 
 #define FACPOOL_FILTER_INIT \
-    {sizeof(facpool_filter), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0}
+    {sizeof(facpool_filter), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* One row. Pointers are valid until the next call on the cursor. */
 typedef struct facpool_row {
@@ -661,6 +684,14 @@ typedef struct facpool_cursor facpool_cursor;
 FACPOOL_API int facpool_reader_open(facpool_reader **out, const char *const *paths, size_t n_paths,
                                     facpool_error *err);
 
+/* The same over stores of the caller's own (sink.h): `paths` and `user` are handed to the type's
+ * open. Type and user must stay as long as the reader. Errors: also UNSUPPORTED (the type has no
+ * scan), and what the store gives. */
+FACPOOL_API int facpool_reader_from_source(facpool_reader **out,
+                                           const struct facpool_sink_type *type, void *user,
+                                           const char *const *paths, size_t n_paths,
+                                           facpool_error *err);
+
 /* Takes a new snapshot. Cursors opened before keep theirs. A file replaced under its name
  * (overwrite, compact) is opened anew. Errors: as open; the old snapshot then stays. */
 FACPOOL_API int facpool_reader_refresh(facpool_reader *reader, facpool_error *err);
@@ -692,6 +723,18 @@ FACPOOL_API int facpool_cursor_next(facpool_cursor *cursor, facpool_row *row, fa
 FACPOOL_API int facpool_cursor_next_batch(facpool_cursor *cursor, facpool_batch_view *view,
                                           facpool_error *err);
 
+/* Makes the rest of the cursor's answer an Arrow stream (C stream interface: <facpool/arrow.h>) of
+ * struct arrays: the fixed columns asked for (date int64, code utf8, timestamp[us, UTC], status
+ * uint8); where the filter asks for the status and for rows that are not ok, failure_code int32 and
+ * message utf8 (null where ok); and the factors, float64, null where the status is not ok. On success the stream owns
+ * the cursor: the caller neither uses nor frees it any more. Values lie in the file's map or the
+ * result's memory where they can (memory_map, memory), else in memory of the arrays' own; arrays
+ * and their children may be moved, and outlive stream, cursor, reader and result. get_next may be
+ * called from any thread, one at a time. A damaged block fails get_next once with EIO; calling
+ * again goes on behind it. Errors: INVALID, NOMEM; the cursor is then as it was. */
+FACPOOL_API int facpool_cursor_to_arrow(facpool_cursor *cursor, struct ArrowArrayStream *out,
+                                        facpool_error *err);
+
 /* What the cursor touched so far. Errors: ABI. */
 FACPOOL_API int facpool_cursor_stats(const facpool_cursor *cursor, facpool_query_stats *stats,
                                      facpool_error *err);
@@ -704,7 +747,7 @@ FACPOOL_API void facpool_cursor_free(facpool_cursor *cursor);
 /* What a backup holds, from its header and index. Owned by itself: free with facpool_info_free. */
 typedef struct facpool_info {
     size_t size;
-    const char *format; /* "binary" */
+    const char *format; /* "json", "binary" or "memory_map" */
     uint32_t version;
     int32_t closed;     /* ends in an index, as a writer leaves it that closed it */
     size_t n_factors;
@@ -757,6 +800,20 @@ FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *r
  * backup), CORRUPT (the header), IO, NOMEM. */
 FACPOOL_API int facpool_backup_repair(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
+
+/* Writes all rows of one or many backups that a reader over them sees, of every status, into a new
+ * backup that `to` describes (path, format or sink, mode create or overwrite, durability, tag;
+ * NULL tag: that of the first). A new file appears whole under its name or not at all. Errors:
+ * those of facpool_reader_open and of opening a backup, CORRUPT (a damaged block: resume the run
+ * first), IO, NOMEM. */
+FACPOOL_API int facpool_backup_convert(const char *const *paths, size_t n_paths,
+                                       const facpool_backup_options *to, facpool_error *err);
+
+/* Rewrites a backup in place of itself: sorted by key in full blocks, superseded failures dropped.
+ * The new file takes the old one's name when it is whole and on the disk; readers that have the old
+ * one open keep it. Errors: BUSY (a writer is at work), CORRUPT (a damaged block: resume the run
+ * first, so that nothing is dropped unseen), NOT_FOUND, UNSUPPORTED, IO, NOMEM. */
+FACPOOL_API int facpool_backup_compact(const char *path, facpool_error *err);
 
 #ifdef __cplusplus
 }

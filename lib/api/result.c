@@ -8,20 +8,27 @@
 
 /* ------------------------------------------------------------------ rows on demand */
 
+/* Where neither this run nor an earlier one wrote a row, there is nothing to read, and the backup
+ * may not even say what its factors are. */
+static bool has_rows(const facpool_report *r)
+{
+    return r->rows_written || r->resumed || r->retry_failed || r->retry_timeout || r->retry_crashed;
+}
+
 static int load_locked(facpool_result *r, facpool_error *err)
 {
     if (r->memory)
         return 0;
-    if (r->dropped || !r->backup_path)
+    if (r->dropped || !r->store.path)
         return fp_fail(err, FACPOOL_E_STATE,
                        "this run dropped its rows: run with results = keep, "
                        "or query the backup");
     fp_source *source = NULL;
     fp_memory *memory = NULL;
-    int rc = fp_source_open(&source, r->backup_path, NULL, err);
+    int rc = has_rows(&r->report) ? fp_store_source(&source, &r->store, NULL, err) : 0;
     if (!rc)
         rc = fp_memory_new(&memory, r->tasks, r->code_major, &r->schema, r->allocator, err);
-    if (!rc)
+    if (!rc && source)
         rc = fp_memory_load(memory, source, err);
     fp_source_release(source);
     if (rc) {

@@ -9,12 +9,17 @@
 #define STRETCH_WORDS 256
 #define PAGE_WORDS    (STRETCHES * STRETCH_WORDS)
 #define DIGIT_SAMPLES 32
+#define RATIO_SAMPLES 32
 #define REPEAT_SLOTS  2048
 #define SPLIT_SAMPLES 512
 
 /* How much smaller, in per cent, an encoding must be than a faster one. */
 #define CHEAP_GAIN 2
 #define ZSTD_GAIN  4
+#define RATIO_GAIN 10
+
+/* ... and how much: a byte in so many words. */
+#define MIN_SAVING 16
 
 struct stretch {
     const uint64_t *words;
@@ -239,28 +244,68 @@ static const uint64_t *layout_words(struct choice *choice)
 /* A size that zstd hardly comes below for a page that takes `now` bytes. A repeated word costs it
  * some 2 bytes, or next to nothing within a run; others what a word takes now, where a common word
  * taken out counts for nothing. */
-static size_t zstd_least(const struct choice *choice, const uint64_t *words, size_t now)
+static size_t zstd_least(const struct choice *choice, const struct repeats *repeats, size_t now)
 {
-    struct repeats repeats = {0};
     size_t n = choice->page.n;
-    scan_repeats(&repeats, words, n);
     bool is_sparse = choice->best.id >> 4 == FP_TRANSFORM_SPARSE;
-    size_t paid = is_sparse ? n - repeats.most : n, fresh = n - repeats.single - repeats.runs;
-    return now * fresh / paid + 2 * repeats.single;
+    size_t paid = is_sparse ? n - repeats->most : n, fresh = n - repeats->single - repeats->runs;
+    return now * fresh / paid + 2 * repeats->single;
 }
 
-/* Takes an encoding with zstd if it beats what is best without it, on one whole page. */
-static int consider_compressed(struct choice *choice, unsigned layout, unsigned transform)
+/* Takes a slower encoding if it beats the best so far on one whole page, and saves something worth
+ * the name beside other columns. */
+static int consider_page(struct choice *choice, fp_encoding encoding, unsigned gain)
 {
-    size_t now, compressed;
-    fp_encoding encoding = {.exponent = choice->best.exponent, .level = (int8_t)choice->level};
-    encoding.id = (uint8_t)(layout | transform << 4);
+    size_t now, then;
     int code = measure(choice, &choice->best, choice->page, &now);
     if (!code)
-        code = measure(choice, &encoding, choice->page, &compressed);
-    if (!code && compressed * 100 < now * (100 - ZSTD_GAIN))
+        code = measure(choice, &encoding, choice->page, &then);
+    if (!code && then * 100 < now * (100 - gain) && then + choice->page.n / MIN_SAVING < now)
         choice->best = encoding;
     return code;
+}
+
+static int consider_compressed(struct choice *choice, unsigned layout, unsigned transform)
+{
+    fp_encoding encoding = {.exponent = choice->best.exponent, .level = (int8_t)choice->level};
+    encoding.id = (uint8_t)(layout | transform << 4);
+    return consider_page(choice, encoding, ZSTD_GAIN);
+}
+
+/* Finds out how many of the samples that are numbers come from dividing integers, exactly or
+ * nearly; true where it is most of them. */
+static bool are_ratios(const struct choice *choice, unsigned *ulps)
+{
+    uint64_t numbers[RATIO_SAMPLES];
+    size_t n = 0;
+    for (size_t sample = 0; sample < RATIO_SAMPLES; sample++) {
+        size_t at = (choice->page.n - 1) * sample / (RATIO_SAMPLES - 1);
+        uint64_t word = choice->page.words[at];
+        if (!is_special(word) && word << 1 != 0)
+            numbers[n++] = word;
+    }
+    size_t near = fp_ratio_count(numbers, n, FP_RATIO_MAX_ULPS);
+    if (n == 0 || near * 4 < n * 3)
+        return false;
+    size_t exact = fp_ratio_count(numbers, n, 0);
+    *ulps = exact * 16 >= near * 15 ? 0 : FP_RATIO_MAX_ULPS;
+    return true;
+}
+
+/* Ratios are slow to find, so they must save a good deal. */
+static int consider_ratios(struct choice *choice)
+{
+    unsigned ulps = 0;
+    int rounding = fp_round_to_nearest();
+    bool tried = are_ratios(choice, &ulps);
+    fp_round_as_before(rounding);
+    if (!tried)
+        return 0;
+    fp_encoding encoding = choice->best; /* its low_bits serve pages that are no ratios */
+    encoding.ulps = (uint8_t)ulps;
+    unsigned layout = choice->level < 0 ? FP_LAYOUT_PACKED : FP_LAYOUT_PLANES;
+    encoding.id = (uint8_t)(layout | FP_TRANSFORM_RATIO << 4);
+    return consider_page(choice, encoding, RATIO_GAIN);
 }
 
 static int consider_zstd(struct choice *choice)
@@ -269,8 +314,13 @@ static int consider_zstd(struct choice *choice)
     const uint64_t *words = layout_words(choice);
     size_t now = choice->best_size * choice->page.n / choice->words;
     size_t worth = now * (100 - ZSTD_GAIN) / 100;
-    bool try_zstd = zstd_least(choice, words, now) < worth;
-    bool try_planes = fp_planes_least(choice->codec, words, choice->page.n) < worth;
+    struct repeats repeats = {0};
+    scan_repeats(&repeats, words, choice->page.n);
+    bool try_zstd = zstd_least(choice, &repeats, now) < worth;
+    /* What comes again in the same order costs zstd less than its entropy: timestamps of the same
+     * codes on each date, where a run is grouped by code. */
+    bool try_planes = 2 * repeats.runs > choice->page.n ||
+                      fp_planes_least(choice->codec, words, choice->page.n) < worth;
     if (transform != FP_TRANSFORM_DECIMAL)
         transform = FP_TRANSFORM_NONE;
     int code = 0;
@@ -313,6 +363,8 @@ int fp_words_choose(fp_codec *codec, const uint64_t *words, size_t n, bool is_do
     code = is_double ? consider_doubles(&choice) : consider_integers(&choice, FP_TRANSFORM_NONE, 0);
     if (!code && level >= 0)
         code = consider_zstd(&choice);
+    if (!code && is_double && choice.best.id >> 4 != FP_TRANSFORM_DECIMAL)
+        code = consider_ratios(&choice);
     if (!code)
         *out = choice.best;
     return code;

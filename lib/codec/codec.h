@@ -27,7 +27,8 @@ enum {
 enum {
     FP_TRANSFORM_NONE = 0,
     FP_TRANSFORM_DECIMAL = 1, /* doubles that are integers / 10^e, the others as exceptions */
-    FP_TRANSFORM_SPARSE = 2   /* one common word (NaN, zero) taken out, a bitmap says where */
+    FP_TRANSFORM_SPARSE = 2,  /* one common word (NaN, zero) taken out, a bitmap says where */
+    FP_TRANSFORM_RATIO = 3    /* doubles that are integer / integer, the others as exceptions */
 };
 
 #define FP_PAGE_MAX_WORDS 65536
@@ -44,6 +45,7 @@ typedef struct fp_encoding {
     uint8_t exponent; /* of the decimal transform */
     int8_t level;     /* of zstd */
     uint8_t low_bits; /* of the split layout, 48 to 63; 0: 52, a double's mantissa */
+    uint8_t ulps;     /* of the ratio transform: how far a quotient may be off, 0 to 3 */
     uint64_t common;  /* the sparse transform's word */
 } fp_encoding;
 

@@ -53,6 +53,22 @@ static inline bool to_integer(uint64_t word, double scale, uint64_t *integer)
     return in_range & (as_word((rounded - ROUNDER) / scale) == word);
 }
 
+/* The same for a group of words, with one test for all of them: true where each has its integer. */
+static bool group_to_integers(uint64_t *integers, const uint64_t *words, size_t n, double scale)
+{
+    uint64_t wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        double rounded = as_double(words[i]) * scale + ROUNDER;
+        uint64_t difference = as_word(rounded) - ROUNDER_BITS;
+        wrong |= (difference + INTEGER_HALF) >> 52; /* out of range */
+        wrong |= as_word((rounded - ROUNDER) / scale) ^ words[i];
+        integers[i] = difference;
+    }
+    return wrong == 0;
+}
+
+#define GROUP_WORDS 32
+
 void fp_decimal_to_integers(fp_codec *codec, unsigned exponent, const uint64_t *words, size_t n)
 {
     const double scale = powers_of_ten[exponent];
@@ -60,6 +76,12 @@ void fp_decimal_to_integers(fp_codec *codec, unsigned exponent, const uint64_t *
     uint64_t *integers = codec->integers, previous = 0;
     size_t count = 0, leading = 0;
     for (size_t i = 0; i < n; i++) {
+        if (i % GROUP_WORDS == 0 && n - i >= GROUP_WORDS &&
+            group_to_integers(integers + i, words + i, GROUP_WORDS, scale)) {
+            i += GROUP_WORDS - 1;
+            previous = integers[i];
+            continue;
+        }
         uint64_t integer;
         bool decimal = to_integer(words[i], scale, &integer);
         exceptions->positions[count] = (uint16_t)i;

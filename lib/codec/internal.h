@@ -111,6 +111,24 @@ int fp_sparse_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_
 int fp_sparse_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
                      facpool_error *err);
 
+/* A transform's words: by the layout asked for, or as a constant, or as they are, whichever is
+ * right. Adds the layout used to *id. */
+int fp_body_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
+                   uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err);
+/* The host may have left this thread with another rounding, under which the same division would
+ * give other bits. Returns the rounding before. */
+int fp_round_to_nearest(void);
+void fp_round_as_before(int before);
+
+/* ratio.c. count: how many of the doubles are ratios worth storing as such, give or take `ulps`;
+ * for the usual rounding only. */
+int fp_ratio_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
+                    uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err);
+int fp_ratio_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *words, size_t n,
+                    fp_part part, facpool_error *err);
+size_t fp_ratio_count(const uint64_t *words, size_t n, unsigned ulps);
+#define FP_RATIO_MAX_ULPS 3
+
 /* compress.c: one zstd frame that says how long its content is. */
 int fp_compress(fp_codec *codec, int level, const void *bytes, size_t n, uint8_t *out, size_t limit,
                 size_t *size, facpool_error *err);

@@ -70,10 +70,10 @@ static void add_cut(struct cuts *cuts, uint64_t distance, size_t words, uint64_t
 /* Neighbours count in different rows: a run of alike words would wait on one counter. */
 #define COUNTER_ROWS 4
 
-static void measure_spread(struct spread *spread, const uint64_t *words, size_t n)
+static void measure_spread(struct spread *spread, uint64_t pivot, const uint64_t *words, size_t n)
 {
     uint32_t counts[COUNTER_ROWS][128] = {{0}};
-    uint64_t pivot = typical_word(words, n), down = 0, up = 0;
+    uint64_t down = 0, up = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t distance = words[i] - pivot;
         uint64_t below = 0 - (distance >> 63);
@@ -142,6 +142,76 @@ static void shrink_range(struct range *range, const uint64_t *words, size_t n)
     }
     range->base += least;
     range->extent = most - least;
+}
+
+/* Words looked at together: alike ones, as differences of keys mostly are, cost no branch each. */
+#define GROUP_WORDS 16
+
+static bool differs(const uint64_t *words, size_t n, uint64_t word)
+{
+    uint64_t differing = 0;
+    for (size_t i = 0; i < n; i++)
+        differing |= words[i] ^ word;
+    return differing != 0;
+}
+
+/* Where all but a few words are the typical one, nothing is packed: true, and those few are in
+ * codec->inner. Few: so that as exceptions they cost less than one bit for each word would. */
+static bool take_nearly_constant(fp_codec *codec, uint64_t typical, const uint64_t *words, size_t n)
+{
+    const size_t most = n / (16 + 64);
+    size_t count = 0;
+    for (size_t first = 0; first < n; first += GROUP_WORDS) {
+        size_t end = n - first < GROUP_WORDS ? n : first + GROUP_WORDS;
+        if (!differs(words + first, end - first, typical))
+            continue;
+        for (size_t i = first; i < end; i++) {
+            if (words[i] == typical)
+                continue;
+            if (count == most)
+                return false;
+            codec->inner.positions[count] = (uint16_t)i;
+            codec->inner.values[count++] = fp_zigzag(words[i] - typical);
+        }
+    }
+    codec->inner.count = count;
+    return true;
+}
+
+/* The range of all words, by their distances from one of them. */
+static struct range whole_range(uint64_t pivot, const uint64_t *words, size_t n)
+{
+    int64_t least = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t distance = (int64_t)(words[i] - pivot);
+        least = distance < least ? distance : least;
+        most = distance > most ? distance : most;
+    }
+    return (struct range){pivot + (uint64_t)least, (uint64_t)most - (uint64_t)least, true};
+}
+
+#define SAMPLE_WORDS 128
+
+/* The range to pack. Only where a sample leaves it open whether some words are better left out is
+ * every word's distance counted. */
+static struct range choose_range(uint64_t pivot, const uint64_t *words, size_t n)
+{
+    struct spread spread;
+    struct range range = whole_range(pivot, words, n);
+    if (n >= 4 * SAMPLE_WORDS) {
+        uint64_t sample[SAMPLE_WORDS];
+        for (size_t i = 0; i < SAMPLE_WORDS; i++)
+            sample[i] = words[(n - 1) * i / (SAMPLE_WORDS - 1)];
+        measure_spread(&spread, pivot, sample, SAMPLE_WORDS);
+        struct range likely = best_range(&spread, SAMPLE_WORDS);
+        if (likely.all && fp_bit_length(likely.extent) == fp_bit_length(range.extent))
+            return range;
+    }
+    measure_spread(&spread, pivot, words, n);
+    range = best_range(&spread, n);
+    if (!range.all)
+        shrink_range(&range, words, n);
+    return range;
 }
 
 /* Offsets from the base into codec->offsets; what is out of range into codec->inner, with offset
@@ -241,13 +311,13 @@ static uint64_t reduce_offsets(uint64_t *offsets, size_t n, uint64_t *extent)
 size_t fp_packed_encode(fp_codec *codec, const uint64_t *words, size_t n, uint8_t *out,
                         size_t limit)
 {
-    struct spread spread;
-    measure_spread(&spread, words, n);
-    struct range range = best_range(&spread, n);
-    if (!range.all)
-        shrink_range(&range, words, n);
-    take_offsets(codec, &range, words, n);
-    uint64_t step = reduce_offsets(codec->offsets, n, &range.extent);
+    struct range range = {typical_word(words, n), 0, false};
+    uint64_t step = 1;
+    if (!take_nearly_constant(codec, range.base, words, n)) {
+        range = choose_range(range.base, words, n);
+        take_offsets(codec, &range, words, n);
+        step = reduce_offsets(codec->offsets, n, &range.extent);
+    }
     unsigned width = fp_bit_length(range.extent);
     size_t exceptions_size = fp_exceptions_size(&codec->inner, n);
     size_t header = step > 1 ? 17 : 9, size = header + exceptions_size + fp_bits_size(n, width);

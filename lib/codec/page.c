@@ -112,6 +112,20 @@ int fp_layout_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *w
     }
 }
 
+/* Some pages of a column may not be ratios of small numbers like the rest: those are split as other
+ * doubles are, which takes some 6.5 bytes a word. */
+static int encode_ratios(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words,
+                         size_t n, uint8_t *out, size_t limit, size_t *size, uint8_t *id,
+                         facpool_error *err)
+{
+    size_t most = n * 13 / 2 < limit ? n * 13 / 2 : limit;
+    int code = fp_ratio_encode(codec, encoding, words, n, out, most, size, id, err);
+    if (code || *size)
+        return code;
+    *id = FP_LAYOUT_SPLIT;
+    return fp_layout_encode(codec, encoding, FP_LAYOUT_SPLIT, words, n, out, limit, size, err);
+}
+
 int fp_page_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
                    uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err)
 {
@@ -124,6 +138,8 @@ int fp_page_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t 
         return fp_decimal_encode(codec, encoding, words, n, out, limit, size, id, err);
     case FP_TRANSFORM_SPARSE:
         return fp_sparse_encode(codec, encoding, words, n, out, limit, size, id, err);
+    case FP_TRANSFORM_RATIO:
+        return encode_ratios(codec, encoding, words, n, out, limit, size, id, err);
     default:
         return fp_fail(err, FACPOOL_E_INVALID, "no column transform %u", encoding->id >> 4);
     }
@@ -198,6 +214,9 @@ int fp_words_decode_part(fp_codec *codec, uint8_t encoding, const uint8_t *bytes
         break;
     case FP_TRANSFORM_SPARSE:
         code = fp_sparse_decode(codec, layout, &in, words, n, err);
+        break;
+    case FP_TRANSFORM_RATIO:
+        code = fp_ratio_decode(codec, layout, &in, words, n, part, err);
         break;
     default:
         code = fp_corrupt(err, "unknown transform");

@@ -1,5 +1,5 @@
-/* The two transforms: what is done to the words of a page before a layout takes them. Called by
- * page.c; the layout's bytes follow the transform's.
+/* Two of the transforms (the third is in ratio.c): what is done to the words of a page before a
+ * layout takes them. Called by page.c; the layout's bytes follow the transform's.
  *
  * DECIMAL, for n doubles:
  *   u8   exponent e, 0 to 18
@@ -17,9 +17,7 @@
 
 #include <fenv.h>
 
-/* The host may have left this thread with another rounding, under which the same division would
- * give other bits. */
-static int round_to_nearest(void)
+int fp_round_to_nearest(void)
 {
     int before = fegetround();
     if (before != FE_TONEAREST)
@@ -27,17 +25,14 @@ static int round_to_nearest(void)
     return before;
 }
 
-static void round_as_before(int before)
+void fp_round_as_before(int before)
 {
     if (before != FE_TONEAREST)
         fesetround(before);
 }
 
-/* A transform's words: by the layout asked for, or as a constant, or as they are, whichever is
- * right. Adds the layout used to *id. */
-static int encode_body(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words,
-                       size_t n, uint8_t *out, size_t limit, size_t *size, uint8_t *id,
-                       facpool_error *err)
+int fp_body_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_t *words, size_t n,
+                   uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err)
 {
     unsigned layout = encoding->id & 15u;
     if (fp_words_all_equal(words, n))
@@ -56,17 +51,17 @@ int fp_decimal_encode(fp_codec *codec, const fp_encoding *encoding, const uint64
                       uint8_t *out, size_t limit, size_t *size, uint8_t *id, facpool_error *err)
 {
     *size = 0;
-    int rounding = round_to_nearest();
+    int rounding = fp_round_to_nearest();
     fp_decimal_to_integers(codec, encoding->exponent, words, n);
-    round_as_before(rounding);
+    fp_round_as_before(rounding);
     size_t header = 1 + fp_exceptions_size(&codec->outer, n), body = 0;
     if (codec->outer.count > UINT16_MAX || header > limit)
         return 0;
     out[0] = encoding->exponent;
     fp_exceptions_write(&codec->outer, n, out + 1);
     *id = FP_TRANSFORM_DECIMAL << 4;
-    int code = encode_body(codec, encoding, codec->integers, n, out + header, limit - header, &body,
-                           id, err);
+    int code = fp_body_encode(codec, encoding, codec->integers, n, out + header, limit - header,
+                              &body, id, err);
     if (!code && body)
         *size = header + body;
     return code;
@@ -84,9 +79,9 @@ int fp_decimal_decode(fp_codec *codec, unsigned layout, fp_bytes *in, uint64_t *
         code = fp_layout_decode(codec, layout, in, words, n, part, err);
     if (code)
         return code;
-    int rounding = round_to_nearest();
+    int rounding = fp_round_to_nearest();
     fp_decimal_from_integers(exponent, words + part.first, part.end - part.first);
-    round_as_before(rounding);
+    fp_round_as_before(rounding);
     for (size_t i = 0; i < exceptions->count; i++)
         words[exceptions->positions[i]] = exceptions->values[i];
     return 0;
@@ -121,11 +116,11 @@ int fp_sparse_encode(fp_codec *codec, const fp_encoding *encoding, const uint64_
         return 0;
     size_t count = take_uncommon(codec->integers, out + 8, encoding->common, words, n);
     if (count == 0 || count == n)
-        return encode_body(codec, encoding, words, n, out, limit, size, id, err);
+        return fp_body_encode(codec, encoding, words, n, out, limit, size, id, err);
     fp_word_store(out, encoding->common);
     *id = FP_TRANSFORM_SPARSE << 4;
-    int code = encode_body(codec, encoding, codec->integers, count, out + header, limit - header,
-                           &body, id, err);
+    int code = fp_body_encode(codec, encoding, codec->integers, count, out + header, limit - header,
+                              &body, id, err);
     if (!code && body)
         *size = header + body;
     return code;

@@ -20,7 +20,8 @@ static int check_count(size_t n_factors, facpool_error *err)
 /* The fixed columns stand beside the factors in every format. */
 static int check_not_fixed_column(const char *name, facpool_error *err)
 {
-    static const char *const fixed_columns[] = {"date", "code", "timestamp", "status"};
+    static const char *const fixed_columns[] = {"date",         "code",    "timestamp", "status",
+                                                "failure_code", "message", "tag",       "checksum"};
     for (size_t i = 0; i < sizeof fixed_columns / sizeof *fixed_columns; i++)
         if (strcmp(name, fixed_columns[i]) == 0)
             return fp_fail(err, FACPOOL_E_INVALID,

@@ -16,8 +16,8 @@ typedef struct fp_schema {
 } fp_schema;
 
 /* names NULL: f0, f1, ... Checks count, names (valid, distinct, not a fixed column's: date, code,
- * timestamp, status) and tag ("" is none). Sets neither file_id nor created_us. Errors: INVALID,
- * NOMEM. */
+ * timestamp, status, failure_code, message, tag, checksum) and tag ("" is none). Sets neither
+ * file_id nor created_us. Errors: INVALID, NOMEM. */
 int fp_schema_init(fp_schema *out, size_t n_factors, const char *const *names, const char *tag,
                    facpool_error *err);
 int fp_schema_copy(fp_schema *out, const fp_schema *from, facpool_error *err);

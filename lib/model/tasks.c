@@ -52,7 +52,7 @@ static int check_may_add(const facpool_tasks *tasks, facpool_error *err)
     return 0;
 }
 
-static int reserve_tasks(facpool_tasks *tasks, size_t more, facpool_error *err)
+int fp_tasks_reserve(facpool_tasks *tasks, size_t more, facpool_error *err)
 {
     size_t needed = tasks->count + more;
     void *dates = tasks->dates;
@@ -114,7 +114,7 @@ int facpool_tasks_add(facpool_tasks *tasks, int64_t date, const char *code, facp
     if (failure)
         return failure;
     if (tasks->count == tasks->dates_capacity || tasks->count == tasks->code_ids_capacity)
-        failure = reserve_tasks(tasks, 1, err);
+        failure = fp_tasks_reserve(tasks, 1, err);
     uint32_t id = 0;
     if (!failure)
         failure = intern_code(tasks, code, &id, "code", err);
@@ -135,7 +135,7 @@ int facpool_tasks_add_columns(facpool_tasks *tasks, size_t n, const int64_t *dat
     if (!dates || !codes)
         return fp_fail(err, FACPOOL_E_INVALID, "%s is NULL with n = %zu: give both columns",
                        dates ? "codes" : "dates", n);
-    failure = reserve_tasks(tasks, n, err);
+    failure = fp_tasks_reserve(tasks, n, err);
     if (!failure)
         failure = intern_codes(tasks, n, codes, tasks->code_ids + tasks->count, "row", err);
     if (failure)

@@ -34,6 +34,9 @@ static inline uint32_t fp_tasks_code_id(const facpool_tasks *t, size_t i)
     return t->code_ids[t->is_grid ? i % t->n_codes : i];
 }
 
+/* Room in a list for `more` tasks behind the last. 0 or NOMEM. */
+int fp_tasks_reserve(facpool_tasks *tasks, size_t more, facpool_error *err);
+
 /* Takes a reference, and makes sure that codes.rank is there (thread-safe between runs). 0 or
  * NOMEM. */
 int fp_tasks_hold(const facpool_tasks *tasks);

@@ -31,6 +31,10 @@ int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err);
  * `path`. */
 int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err);
 
+/* Gives a new file the permissions of the one whose place it is to take, and its owner and group
+ * where this process may. Errors: IO. */
+int fp_file_take_rights(const fp_file *file, const fp_file *from, facpool_error *err);
+
 /* Closes and removes a temporary file. */
 void fp_file_discard(fp_file *file);
 void fp_file_close(fp_file *file);
@@ -44,6 +48,13 @@ int fp_file_write(const fp_file *file, const void *from, size_t n, uint64_t offs
                   facpool_error *err);
 int fp_file_truncate(const fp_file *file, uint64_t size, facpool_error *err);
 int fp_file_sync(const fp_file *file, facpool_error *err); /* data and size */
+
+/* Maps the file's first bytes, at least one, for reading; they are there until they are unmapped,
+ * whatever becomes of `file`. Touching a part that somebody has cut off since ends the process by
+ * SIGBUS: only bytes that nobody who keeps the rules cuts off are to be mapped. Errors: IO (the file
+ * is shorter, or can't be mapped), NOMEM (no room in the address space). */
+int fp_file_map(const void **out, const fp_file *file, uint64_t bytes, facpool_error *err);
+void fp_file_unmap(const void *map, uint64_t bytes); /* takes NULL */
 
 /* The single-writer lock: belongs to this open file, goes with it. Errors: BUSY (another holds
  * it), UNSUPPORTED (no working lock on this file system), IO. */

@@ -95,8 +95,9 @@ static int rename_no_replace(const char *from, const char *to)
     return 0;
 }
 
-/* Until the folder is synced a new name may be lost with the power. */
-static int sync_folder(const char *path, facpool_error *err)
+/* Opens the folder of `path`, to be synced. Some folders may be written and not be read: *fd is
+ * then -1, and the name is as safe as it can be had there. */
+static int open_folder(int *fd, const char *path, facpool_error *err)
 {
     const char *name = folder_length(path) ? path : "./";
     size_t length = folder_length(name);
@@ -105,23 +106,23 @@ static int sync_folder(const char *path, facpool_error *err)
         return fp_fail_nomem(err, length + 1);
     memcpy(folder, name, length);
     folder[length] = '\0';
-
-    int failure = 0;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        failure = errno;
-    } else {
-        int result = 0;
-        do {
-            result = fsync(fd);
-        } while (result != 0 && errno == EINTR);
-        failure = result ? errno : 0;
-        (void)close(fd);
-    }
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failure = *fd < 0 ? errno : 0;
     fp_free(NULL, folder);
-    /* Some file systems have no sync for folders (EINVAL), some folders may be written and not be
-     * read (EACCES): then the name is as safe as it can be had there. */
-    if (failure == 0 || failure == EINVAL || failure == EACCES)
+    if (failure == 0 || failure == EACCES)
+        return 0;
+    return fp_fail_errno(err, FACPOOL_E_IO, failure, "the folder of '%s' can't be opened", path);
+}
+
+/* Until the folder is synced a new name may be lost with the power. */
+static int sync_folder(int fd, const char *path, facpool_error *err)
+{
+    int result = 0;
+    do {
+        result = fd < 0 ? 0 : fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    int failure = result ? errno : 0;
+    if (failure == 0 || failure == EINVAL) /* some file systems have no sync for folders */
         return 0;
     return fp_fail_errno(err, FACPOOL_E_IO, failure,
                          "file '%s' is in place, but its folder can't be synced: its name may not "
@@ -129,28 +130,39 @@ static int sync_folder(const char *path, facpool_error *err)
                          path);
 }
 
-int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err)
+/* Gives the temporary file its name. */
+static int take_name(const fp_file *file, const char *path, bool replace, facpool_error *err)
 {
-    char *final_path = fp_strdup(NULL, path);
-    if (!final_path)
-        return fp_fail_nomem(err, strlen(path) + 1);
     int failure = 0;
     if (!replace)
         failure = rename_no_replace(file->path, path);
     else if (rename(file->path, path) != 0)
         failure = errno;
-
-    int code = 0;
     if (failure == EEXIST)
-        code = fp_fail_errno(err, FACPOOL_E_EXISTS, failure,
+        return fp_fail_errno(err, FACPOOL_E_EXISTS, failure,
                              "backup '%s' is there already: resume it, overwrite it, or choose "
                              "another file",
                              path);
-    else if (failure)
-        code = fp_fail_errno(err, FACPOOL_E_IO, failure, "file '%s' can't be given the name '%s'",
+    if (failure)
+        return fp_fail_errno(err, FACPOOL_E_IO, failure, "file '%s' can't be given the name '%s'",
                              file->path, path);
-    else
-        code = sync_folder(path, err);
+    return 0;
+}
+
+int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err)
+{
+    /* What can fail comes before the name: once it is there, only the last sync may still do. */
+    int folder = -1;
+    char *final_path = fp_strdup(NULL, path);
+    int code = final_path ? 0 : fp_fail_nomem(err, strlen(path) + 1);
+    if (!code)
+        code = open_folder(&folder, path, err);
+    if (!code)
+        code = take_name(file, path, replace, err);
+    if (!code)
+        code = sync_folder(folder, path, err);
+    if (folder >= 0)
+        (void)close(folder);
     if (code) {
         /* The file keeps its temporary name here, also where only the folder's sync failed: so a
          * discard never removes a backup that others see already. */
@@ -159,6 +171,24 @@ int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error
     }
     fp_free(NULL, file->path);
     file->path = final_path;
+    return 0;
+}
+
+int fp_file_take_rights(const fp_file *file, const fp_file *from, facpool_error *err)
+{
+    struct stat own, wanted;
+    if (fstat(file->fd, &own) != 0 || fstat(from->fd, &wanted) != 0)
+        return fp_fail_errno(err, FACPOOL_E_IO, errno, "file '%s' can't be looked at", from->path);
+    mode_t mode = wanted.st_mode & 0777;
+    bool same_owner = own.st_uid == wanted.st_uid && own.st_gid == wanted.st_gid;
+    if (!same_owner && fchown(file->fd, wanted.st_uid, wanted.st_gid) != 0 &&
+        own.st_gid != wanted.st_gid && fchown(file->fd, (uid_t)-1, wanted.st_gid) != 0)
+        mode &= ~(mode_t)070 | (mode & 07) << 3; /* what its group may is not for another one */
+    if (mode != (own.st_mode & 0777) && fchmod(file->fd, mode) != 0)
+        return fp_fail_errno(err, FACPOOL_E_IO, errno,
+                             "file '%s' can't be given the permissions of '%s', whose place it is "
+                             "to take",
+                             file->path, from->path);
     return 0;
 }
 

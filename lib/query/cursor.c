@@ -39,7 +39,10 @@ int fp_cursor_open(facpool_cursor **out, fp_source *const *sources, size_t n_sou
         fp_free(NULL, c);
         return rc;
     }
-    rc = fp_gather_init(&c->gather, &c->question, err);
+    if (c->question.filter.zero_copy)
+        rc = fp_scope_check_zero_copy(&c->question, err);
+    if (!rc)
+        rc = fp_gather_init(&c->gather, &c->question, err);
     if (rc) {
         facpool_cursor_free(c);
         return rc;
@@ -159,7 +162,7 @@ static int gather_file_order(facpool_cursor *c, facpool_error *err)
             return 0;
         fp_stream *stream = c->stream;
         c->stream = NULL;
-        if (c->gather.borrowed) {
+        if (c->gather.borrowed || c->gather.n_parted) {
             c->used = stream;
             return 0;
         }
@@ -199,9 +202,13 @@ static int prepare(facpool_cursor *c, facpool_error *err)
 
 static int gather_batch(facpool_cursor *c, facpool_error *err)
 {
+    c->rows_given = 0;
+    if (c->gather.n_parted) {
+        int rc = fp_gather_begin_parted(&c->gather, err);
+        return rc ? rc : fp_gather_fill(&c->gather, err);
+    }
     close_used(c);
     fp_gather_begin(&c->gather);
-    c->rows_given = 0;
     int rc = c->prepared ? 0 : prepare(c, err);
     if (rc)
         return rc;
@@ -229,7 +236,7 @@ static int need_rows(facpool_cursor *c, facpool_error *err)
             return rc;
         if (c->rows_given < c->gather.n_rows)
             return 1;
-        if (c->ended)
+        if (c->ended && c->gather.n_parted == 0)
             return 0;
         facpool_error cause = FACPOOL_ERROR_INIT;
         rc = gather_batch(c, &cause);
@@ -238,18 +245,37 @@ static int need_rows(facpool_cursor *c, facpool_error *err)
     }
 }
 
+fp_gather *fp_cursor_gather(facpool_cursor *c)
+{
+    return &c->gather;
+}
+
+int fp_cursor_need_batch(facpool_cursor *c, size_t *first, facpool_error *err)
+{
+    int rc = need_rows(c, err);
+    if (rc == 1)
+        *first = c->rows_given;
+    return rc;
+}
+
+void fp_cursor_end_batch(facpool_cursor *c)
+{
+    c->question.stats.rows_matched += c->gather.n_rows - c->rows_given;
+    c->rows_given = c->gather.n_rows;
+}
+
 int facpool_cursor_next_batch(facpool_cursor *c, facpool_batch_view *view, facpool_error *err)
 {
     if (!c || !view)
         return fp_fail(err, FACPOOL_E_INVALID, "%s is NULL: give one", c ? "view" : "cursor");
-    int rc = need_rows(c, err);
+    size_t first = 0;
+    int rc = fp_cursor_need_batch(c, &first, err);
     if (rc != 1)
         return rc;
-    rc = fp_gather_view(&c->gather, c->rows_given, view, err);
+    rc = fp_gather_view(&c->gather, first, view, err);
     if (rc)
         return rc;
-    c->question.stats.rows_matched += c->gather.n_rows - c->rows_given;
-    c->rows_given = c->gather.n_rows;
+    fp_cursor_end_batch(c);
     return 1;
 }
 
@@ -283,7 +309,7 @@ static void fill_status(facpool_cursor *c, facpool_row *row)
     if (!g->wants_messages)
         return;
     row->failure_code = ((const int32_t *)fp_gather_rows(&g->columns[FP_GATHER_FAILURE_CODE]))[at];
-    copy_text(c->message, g->message_bytes, g->message_offsets, at, FP_MESSAGE_MAX_BYTES);
+    copy_text(c->message, g->message_bytes.data, g->message_offsets.data, at, FP_MESSAGE_MAX_BYTES);
 }
 
 static void fill_row(facpool_cursor *c, facpool_row *row)
@@ -296,8 +322,8 @@ static void fill_row(facpool_cursor *c, facpool_row *row)
     row->timestamp = timestamps ? timestamps[at] : 0;
     row->code = c->code;
     c->code[0] = '\0';
-    if (column_of(c, FACPOOL_COLUMN_CODE, FP_GATHER_CODE))
-        copy_text(c->code, g->code_bytes, g->code_offsets, at, FP_CODE_MAX_BYTES);
+    if (c->question.filter.columns & FACPOOL_COLUMN_CODE)
+        copy_text(c->code, g->codes.bytes, g->codes.offsets, at, FP_CODE_MAX_BYTES);
     fill_status(c, row);
     row->n_factors = g->n_columns - FP_GATHER_FACTOR;
     if (row->status != FACPOOL_STATUS_OK)

@@ -32,6 +32,15 @@ static int check_flags(const facpool_filter *asked, facpool_error *err)
         return fp_fail(err, FACPOOL_E_INVALID,
                        "filter.order %d is unknown: give FACPOOL_ORDER_FILE or FACPOOL_ORDER_KEY",
                        asked->order);
+    if (asked->copy && asked->require_zero_copy)
+        return fp_fail(err, FACPOOL_E_INVALID,
+                       "filter.copy %d and filter.require_zero_copy %d contradict one another: "
+                       "leave one of them 0",
+                       asked->copy, asked->require_zero_copy);
+    if (asked->reserved)
+        return fp_fail(err, FACPOOL_E_INVALID,
+                       "filter.reserved is %d: initialise the filter with FACPOOL_FILTER_INIT",
+                       asked->reserved);
     return 0;
 }
 
@@ -187,6 +196,8 @@ static void take_flags(fp_filter *filter, const facpool_filter *asked)
     filter->columns = asked->columns ? asked->columns & ALL_COLUMNS : ALL_COLUMNS;
     filter->by_key = asked->order == FACPOOL_ORDER_KEY;
     filter->zero_copy = asked->require_zero_copy != 0;
+    filter->copies = asked->copy != 0;
+    filter->skip_blocks = asked->skip_blocks;
 }
 
 int fp_filter_init(fp_filter *out, const facpool_filter *asked, const fp_schema *schema,

@@ -7,12 +7,14 @@
 #include "store/source.h"
 
 typedef struct fp_filter {
-    bool nothing;  /* no row can match */
-    bool any_date; /* no condition on dates */
-    bool any_code; /* no condition on codes */
-    bool by_key;   /* order by key, not as stored */
-    bool zero_copy;
-    int64_t date_min; /* inclusive; of the list where there is one */
+    bool nothing;         /* no row can match */
+    bool any_date;        /* no condition on dates */
+    bool any_code;        /* no condition on codes */
+    bool by_key;          /* order by key, not as stored */
+    bool zero_copy;       /* give nothing that had to be decoded or copied */
+    bool copies;          /* no pointers into mapped files */
+    uint64_t skip_blocks; /* of each source: their rows are not given */
+    int64_t date_min;     /* inclusive; of the list where there is one */
     int64_t date_max;
     int64_t *dates; /* sorted, distinct, within the bounds; NULL: the bounds say it all */
     size_t n_dates;

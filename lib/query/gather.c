@@ -66,17 +66,18 @@ int fp_gather_init(fp_gather *out, fp_question *question, facpool_error *err)
 void fp_gather_free(fp_gather *g)
 {
     for (size_t i = 0; g->columns && i < g->n_columns; i++)
-        fp_free(NULL, g->columns[i].own);
+        fp_aligned_free(&g->columns[i].own);
     fp_free(NULL, g->columns);
     fp_free(NULL, g->factor_views);
     fp_free(NULL, g->runs);
     fp_free(NULL, g->stripped_runs);
+    fp_free(NULL, g->parted);
     fp_free(NULL, g->row_numbers);
     fp_free(NULL, g->page);
-    fp_free(NULL, g->code_offsets);
-    fp_free(NULL, g->code_bytes);
-    fp_free(NULL, g->message_offsets);
-    fp_free(NULL, g->message_bytes);
+    fp_aligned_free(&g->code_offsets);
+    fp_aligned_free(&g->code_bytes);
+    fp_aligned_free(&g->message_offsets);
+    fp_aligned_free(&g->message_bytes);
     fp_free(NULL, g->ok_statuses);
     *g = (fp_gather){.n_rows = 0};
 }
@@ -87,7 +88,8 @@ void fp_gather_begin(fp_gather *g)
     g->planned = 0;
     g->n_runs = 0;
     g->all_ok = true;
-    g->borrowed = false;
+    g->borrowed = g->codes_borrowed = false;
+    g->lender = NULL;
     for (size_t i = 0; i < g->n_columns; i++) {
         g->columns[i].borrowed = false;
         g->columns[i].skipped = 0;
@@ -166,12 +168,12 @@ static int put_keys(fp_gather *g, const fp_stream *stream, int slot, int column,
         return rc;
     if (slot == FP_SLOT_DATE) {
         const int64_t *dates = stream->slots[slot].view;
-        int64_t *out = (int64_t *)to->own + at;
+        int64_t *out = (int64_t *)to->own.data + at;
         for (uint32_t i = 0; i < n; i++)
             out[i] = dates[fp_stream_row(stream, first + i)];
     } else {
         const uint32_t *codes = stream->slots[slot].view;
-        uint32_t *out = (uint32_t *)to->own + at;
+        uint32_t *out = (uint32_t *)to->own.data + at;
         for (uint32_t i = 0; i < n; i++)
             out[i] = codes[fp_stream_row(stream, first + i)];
     }
@@ -186,7 +188,7 @@ int fp_gather_add(fp_gather *g, fp_stream *stream, uint32_t first, uint32_t n, f
     uint32_t last_row = fp_stream_row(stream, first + n - 1);
     /* Where pages can be given as they lie, or read as a whole, that is better than keeping keys.
      */
-    bool keep = n < page->n_rows && !stream->scope->source->zero_copy;
+    bool keep = n < page->n_rows && !fp_question_lends(g->question, stream->scope->source);
     bool has_dates = keep && stream->slots[FP_SLOT_DATE].view && g->columns[FP_GATHER_DATE].needed;
     bool has_codes = keep && stream->slots[FP_SLOT_CODE].view && g->columns[FP_GATHER_CODE].needed;
     int rc = 0;
@@ -218,9 +220,9 @@ int fp_gather_add_row(fp_gather *g, fp_stream *stream, uint32_t row, int64_t dat
     if (rc)
         return rc;
     if (dates->needed)
-        ((int64_t *)dates->own)[at] = date;
+        ((int64_t *)dates->own.data)[at] = date;
     if (codes->needed)
-        ((uint32_t *)codes->own)[at] = code_id;
+        ((uint32_t *)codes->own.data)[at] = code_id;
     g->planned++;
     return 0;
 }
@@ -261,6 +263,23 @@ static int strip_run(fp_gather *g, const fp_run *old, facpool_error *err)
     return 0;
 }
 
+/* A batch that may copy nothing is one stretch: the others wait. */
+static int part_stretches(fp_gather *g, facpool_error *err)
+{
+    if (!g->question->filter.zero_copy || g->n_runs <= 1)
+        return 0;
+    size_t n = g->n_parted + g->n_runs - 1;
+    void *memory = g->parted;
+    if (fp_grow(NULL, &memory, &g->parted_capacity, n, sizeof *g->parted))
+        return fp_fail_nomem(err, n * sizeof *g->parted);
+    g->parted = memory;
+    for (size_t i = g->n_runs; i-- > 1;)
+        g->parted[g->n_parted++] = g->runs[i];
+    g->n_runs = 1;
+    g->planned = g->runs[0].n;
+    return 0;
+}
+
 /* Plans again what was planned, without the pages that turned out damaged. */
 static int strip_damage(fp_gather *g, facpool_error *err)
 {
@@ -277,6 +296,22 @@ static int strip_damage(fp_gather *g, facpool_error *err)
         if (rc)
             return rc;
     }
+    return part_stretches(g, err);
+}
+
+int fp_gather_begin_parted(fp_gather *g, facpool_error *err)
+{
+    assert(g->n_parted > 0);
+    fp_gather_begin(g);
+    fp_run *run = NULL;
+    const fp_run *next = &g->parted[g->n_parted - 1];
+    int rc = new_run(&run, g, next->stream, err);
+    if (rc)
+        return rc;
+    run->first_row = next->first_row;
+    run->n = next->n;
+    g->planned = next->n;
+    g->n_parted--;
     return 0;
 }
 
@@ -290,23 +325,15 @@ static bool plan_is_damaged(const fp_gather *g)
 
 /* ------------------------------------------------------------------ texts */
 
-static int reserve_array(void *array, size_t *capacity, size_t needed, size_t each,
-                         facpool_error *err)
+static int reserve(fp_aligned *memory, size_t bytes, facpool_error *err)
 {
-    void *memory = NULL;
-    memcpy(&memory, array, sizeof memory);
-    if (fp_grow(NULL, &memory, capacity, needed, each))
-        return fp_fail_nomem(err, needed * each);
-    memcpy(array, &memory, sizeof memory);
-    return 0;
+    return fp_aligned_reserve(memory, bytes) ? fp_fail_nomem(err, bytes) : 0;
 }
 
 static int reserve_codes(fp_gather *g, size_t rows, size_t bytes, facpool_error *err)
 {
-    int rc = reserve_array(&g->code_offsets, &g->code_offsets_capacity, rows + 1,
-                           sizeof *g->code_offsets, err);
-    return rc ? rc
-              : reserve_array(&g->code_bytes, &g->code_bytes_capacity, bytes + CODE_PIECE, 1, err);
+    int rc = reserve(&g->code_offsets, (rows + 1) * sizeof(int32_t), err);
+    return rc ? rc : reserve(&g->code_bytes, bytes + CODE_PIECE, err);
 }
 
 static void copy_codes(char *to, const int32_t *offsets, const fp_texts *codes, const uint32_t *ids,
@@ -326,35 +353,38 @@ static void copy_codes(char *to, const int32_t *offsets, const fp_texts *codes, 
 
 static int put_codes(fp_gather *g, facpool_error *err)
 {
+    assert(!g->codes_borrowed); /* a batch that borrows is given before more is planned */
     const uint32_t *ids = fp_gather_rows(&g->columns[FP_GATHER_CODE]);
     int rc = reserve_codes(g, g->n_rows + g->planned, 0, err);
     if (rc)
         return rc;
-    g->code_offsets[0] = 0;
+    ((int32_t *)g->code_offsets.data)[0] = 0;
     for (size_t r = 0; r < g->n_runs; r++) {
         const fp_run *run = &g->runs[r];
         const fp_texts *codes = run->stream->open->codes;
-        int32_t *offsets = g->code_offsets + run->out;
+        int32_t *offsets = (int32_t *)g->code_offsets.data + run->out;
         for (uint32_t i = 0; i < run->n; i++)
             offsets[i + 1] = offsets[i] + (int32_t)fp_texts_length(codes, ids[run->out + i]);
         rc = reserve_codes(g, g->n_rows + g->planned, (size_t)offsets[run->n], err);
         if (rc)
             return rc;
-        copy_codes(g->code_bytes, offsets, codes, ids + run->out, run->n);
+        copy_codes(g->code_bytes.data, offsets, codes, ids + run->out, run->n);
     }
+    g->codes = (fp_code_column){g->code_offsets.data, g->code_bytes.data};
     return 0;
 }
 
 static int put_message(fp_gather *g, size_t row, const fp_texts *texts, uint32_t i,
                        facpool_error *err)
 {
-    size_t at = (size_t)g->message_offsets[row], length = texts ? fp_texts_length(texts, i) : 0;
-    int rc = reserve_array(&g->message_bytes, &g->message_bytes_capacity, at + length + 1, 1, err);
+    int32_t *offsets = g->message_offsets.data;
+    size_t at = (size_t)offsets[row], length = texts ? fp_texts_length(texts, i) : 0;
+    int rc = reserve(&g->message_bytes, at + length + 1, err);
     if (rc)
         return rc;
     if (length)
-        memcpy(g->message_bytes + at, fp_texts_at(texts, i), length);
-    g->message_offsets[row + 1] = (int32_t)(at + length);
+        memcpy((char *)g->message_bytes.data + at, fp_texts_at(texts, i), length);
+    offsets[row + 1] = (int32_t)(at + length);
     return 0;
 }
 
@@ -386,12 +416,11 @@ static int put_run_messages(fp_gather *g, const fp_run *run, facpool_error *err)
 
 static int put_messages(fp_gather *g, facpool_error *err)
 {
-    int rc = reserve_array(&g->message_offsets, &g->message_offsets_capacity,
-                           g->n_rows + g->planned + 1, sizeof *g->message_offsets, err);
+    int rc = reserve(&g->message_offsets, (g->n_rows + g->planned + 1) * sizeof(int32_t), err);
     if (rc)
         return rc;
     if (g->n_rows == 0)
-        g->message_offsets[0] = 0;
+        ((int32_t *)g->message_offsets.data)[0] = 0;
     for (size_t r = 0; !rc && !g->damaged && r < g->n_runs; r++)
         rc = put_run_messages(g, &g->runs[r], err);
     return rc;
@@ -409,7 +438,7 @@ static void blank_not_ok(fp_gather *g, const fp_run *run)
             continue;
         g->all_ok = false;
         for (size_t k = FP_GATHER_FACTOR; run->stream->block->has_factors && k < g->n_columns; k++)
-            ((double *)g->columns[k].own)[i] = NAN;
+            ((double *)g->columns[k].own.data)[i] = NAN;
     }
 }
 
@@ -430,7 +459,8 @@ int fp_gather_fill(fp_gather *g, facpool_error *err)
         if (rc)
             return rc;
     } while (g->damaged);
-    int rc = g->columns[FP_GATHER_CODE].needed && g->n_runs ? put_codes(g, err) : 0;
+    bool makes_codes = g->columns[FP_GATHER_CODE].needed && !g->codes_borrowed;
+    int rc = makes_codes && g->n_runs ? put_codes(g, err) : 0;
     if (rc)
         return rc;
     for (size_t r = 0; r < g->n_runs; r++)
@@ -447,10 +477,13 @@ int fp_gather_fill(fp_gather *g, facpool_error *err)
 static int make_ok_statuses(fp_gather *g, facpool_error *err)
 {
     size_t had = g->ok_statuses_capacity;
-    int rc = reserve_array(&g->ok_statuses, &g->ok_statuses_capacity, g->n_rows, 1, err);
-    if (!rc && g->ok_statuses_capacity > had)
+    void *memory = g->ok_statuses;
+    if (fp_grow(NULL, &memory, &g->ok_statuses_capacity, g->n_rows, 1))
+        return fp_fail_nomem(err, g->n_rows);
+    g->ok_statuses = memory;
+    if (g->ok_statuses_capacity > had)
         memset(g->ok_statuses + had, FACPOOL_STATUS_OK, g->ok_statuses_capacity - had);
-    return rc;
+    return 0;
 }
 
 static const void *rows_from(const fp_gather *g, int column, size_t first)
@@ -471,8 +504,8 @@ int fp_gather_view(fp_gather *g, size_t first, facpool_batch_view *view, facpool
     if (asked & FACPOOL_COLUMN_TIMESTAMP)
         own.timestamps = rows_from(g, FP_GATHER_TIMESTAMP, first);
     if (asked & FACPOOL_COLUMN_CODE) {
-        own.code_offsets = g->code_offsets + first;
-        own.code_bytes = g->code_bytes;
+        own.code_offsets = g->codes.offsets + first;
+        own.code_bytes = g->codes.bytes;
     }
     if (asked & FACPOOL_COLUMN_STATUS) {
         bool made = !g->columns[FP_GATHER_STATUS].needed;
@@ -483,8 +516,8 @@ int fp_gather_view(fp_gather *g, size_t first, facpool_batch_view *view, facpool
     }
     if (g->wants_messages && !g->all_ok) {
         own.failure_codes = rows_from(g, FP_GATHER_FAILURE_CODE, first);
-        own.message_offsets = g->message_offsets + first;
-        own.message_bytes = g->message_bytes;
+        own.message_offsets = (const int32_t *)g->message_offsets.data + first;
+        own.message_bytes = g->message_bytes.data;
     }
     for (size_t k = 0; k < own.n_factors; k++)
         g->factor_views[k] = rows_from(g, FP_GATHER_FACTOR + (int)k, first);

@@ -4,6 +4,7 @@
 #ifndef FP_QUERY_GATHER_H
 #define FP_QUERY_GATHER_H
 
+#include "query/aligned.h"
 #include "query/stream.h"
 
 /* A batch is given once it has so many rows, where that does not cost a copy. */
@@ -42,8 +43,7 @@ typedef struct fp_gather_column {
     bool borrowed;  /* the rows lie in the source's memory, at `lent` */
     size_t skipped; /* else in `own`, behind so many rows that are not given */
     const void *lent;
-    void *own;
-    size_t capacity; /* of own, in bytes */
+    fp_aligned own;
 } fp_gather_column;
 
 typedef struct fp_gather {
@@ -52,7 +52,8 @@ typedef struct fp_gather {
     size_t n_rows; /* filled */
     size_t planned;
     bool all_ok;
-    bool borrowed; /* some column is: the blocks must stay open until the batch has been used */
+    bool borrowed;     /* some column is: the blocks must stay open until the batch has been used */
+    fp_source *lender; /* of what is borrowed, where that stays as long as this source; else NULL */
     size_t n_columns;
     fp_gather_column *columns;
     fp_run *runs; /* planned and not filled */
@@ -60,6 +61,10 @@ typedef struct fp_gather {
     size_t runs_capacity;
     fp_run *stripped_runs; /* where runs are put while damage is stripped */
     size_t stripped_capacity;
+    fp_run
+        *parted; /* under zero copy: stretches that damage cut off, for later batches, last first */
+    size_t n_parted;
+    size_t parted_capacity;
     uint32_t *row_numbers; /* within the page, of picked rows */
     size_t row_numbers_capacity;
     bool damaged; /* some planned row turned out so */
@@ -68,16 +73,14 @@ typedef struct fp_gather {
     const void *page_view;
     uint32_t page_number; /* whose column it is; FP_NO_PAGE: none */
     uint64_t kept_bytes;  /* in kept_columns of all streams */
-    int32_t *code_offsets;
-    size_t code_offsets_capacity;
-    char *code_bytes;
-    size_t code_bytes_capacity;
+    fp_code_column codes; /* of the rows filled; in the two below where they are not borrowed */
+    bool codes_borrowed;
+    fp_aligned code_offsets;
+    fp_aligned code_bytes;
     bool wants_messages;
-    int32_t *message_offsets;
-    size_t message_offsets_capacity;
-    char *message_bytes;
-    size_t message_bytes_capacity;
-    uint8_t *ok_statuses; /* as many as any batch had rows */
+    fp_aligned message_offsets;
+    fp_aligned message_bytes;
+    uint8_t *ok_statuses; /* as many as any batch had rows: filler, neither decoded nor copied */
     size_t ok_statuses_capacity;
     const double **factor_views;
 } fp_gather;
@@ -87,6 +90,10 @@ void fp_gather_free(fp_gather *gather);
 
 /* Begins a batch. */
 void fp_gather_begin(fp_gather *gather);
+
+/* Begins a batch with a stretch that was cut off from one before (n_parted > 0), whose stream is
+ * still open. Errors: NOMEM. */
+int fp_gather_begin_parted(fp_gather *gather, facpool_error *err);
 
 /* How many rows can still be planned. */
 static inline size_t fp_gather_room(const fp_gather *gather)
@@ -104,8 +111,9 @@ int fp_gather_add(fp_gather *gather, fp_stream *stream, uint32_t first, uint32_t
 int fp_gather_add_row(fp_gather *gather, fp_stream *stream, uint32_t row, int64_t date,
                       uint32_t code_id, facpool_error *err);
 
-/* Reads what was planned. Rows of damaged pages are left out, and the damage noted. After an error
- * the batch is of no use. Errors: IO, NOMEM. */
+/* Reads what was planned. Rows of damaged pages are left out, and the damage noted; under zero copy
+ * the stretches behind them wait for batches of their own. After an error the batch is of no use.
+ * Errors: IO, NOMEM. */
 int fp_gather_fill(fp_gather *gather, facpool_error *err);
 
 /* The batch from its row `first` on. */
@@ -116,7 +124,8 @@ static inline const void *fp_gather_rows(const fp_gather_column *column)
 {
     if (column->borrowed)
         return column->lent;
-    return column->own ? (const char *)column->own + column->skipped * column->each : NULL;
+    return column->own.data ? (const char *)column->own.data + column->skipped * column->each
+                            : NULL;
 }
 
 /* The second half of the work, in gather_columns.c: chains the runs of each stream and reads the

@@ -13,9 +13,8 @@
 
 int fp_gather_reserve(fp_gather_column *column, size_t rows, facpool_error *err)
 {
-    if (fp_grow(NULL, &column->own, &column->capacity, rows * column->each, 1))
-        return fp_fail_nomem(err, rows * column->each);
-    return 0;
+    size_t bytes = rows * column->each;
+    return fp_aligned_reserve(&column->own, bytes) ? fp_fail_nomem(err, bytes) : 0;
 }
 
 /* Brings rows of an earlier fill of the same batch to where more can follow them. */
@@ -26,9 +25,9 @@ int fp_gather_settle(fp_gather *g, fp_gather_column *column, size_t rows, facpoo
         return rc;
     size_t bytes = g->n_rows * column->each;
     if (column->borrowed && bytes)
-        memcpy(column->own, column->lent, bytes);
+        memcpy(column->own.data, column->lent, bytes);
     else if (column->skipped && bytes)
-        memmove(column->own, (char *)column->own + column->skipped * column->each, bytes);
+        memmove(column->own.data, (char *)column->own.data + column->skipped * column->each, bytes);
     column->borrowed = false;
     column->skipped = 0;
     return 0;
@@ -52,7 +51,7 @@ static bool is_stored(const fp_stream *stream, const fp_gather_column *column)
 
 static void make_up(const fp_gather_column *column, size_t out, size_t n)
 {
-    char *to = (char *)column->own + out * column->each;
+    char *to = (char *)column->own.data + out * column->each;
     if (column->id == FP_COLUMN_STATUS)
         memset(to, FACPOOL_STATUS_OK, n);
     else if (column->id == FP_COLUMN_FAILURE_CODE)
@@ -67,6 +66,42 @@ static void make_up(const fp_gather_column *column, size_t out, size_t n)
 static uint32_t end_page_of(const fp_stream *stream, const fp_run *run)
 {
     return fp_stream_page_of(stream, run->first_row + run->n - 1) + 1;
+}
+
+/* Few rows are sooner copied than looked after. */
+static bool is_lent(const fp_gather *g, const fp_run *run)
+{
+    return run->n >= FP_BATCH_ROWS_AIMED || g->question->filter.zero_copy;
+}
+
+static bool has_codes_to_lend(const fp_gather *g, const fp_run *run)
+{
+    const fp_source *source = run->stream->scope->source;
+    return is_lent(g, run) && source->type->read_codes && fp_question_lends(g->question, source);
+}
+
+static void note_lender(fp_gather *g, const fp_stream *stream)
+{
+    const fp_scope_block *scope = stream->scope;
+    g->borrowed = true;
+    if (fp_question_lends(g->question, scope->source))
+        g->lender = g->question->sources[scope->source_index];
+}
+
+/* A source that lent a column when the question was opened, and has it to decode now. */
+static int fail_not_lent(const fp_stream *stream, const fp_gather_column *column,
+                         facpool_error *err)
+{
+    const fp_source *source = stream->scope->source;
+    const char *name = column->id == FP_COLUMN_DATE        ? "date"
+                       : column->id == FP_COLUMN_TIMESTAMP ? "timestamp"
+                                                           : NULL;
+    if (!name)
+        name = fp_texts_at(&source->schema.names, column->id - FP_COLUMN_FACTOR);
+    return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                   "zero copy was required, but column '%.255s' of a block of '%.300s' had to be "
+                   "decoded: ask without require_zero_copy",
+                   name, source->path);
 }
 
 /* The plan is one stretch: the pages it lies in are read as they are, and a view of the stretch
@@ -84,26 +119,40 @@ static int fill_as_is(fp_gather *g, const fp_run *run, fp_gather_column *column,
     if (rc)
         return rc;
     const void *got = NULL;
-    rc = fp_stream_read(stream, column->id, first, end - first, column->own, &got, err);
+    rc = fp_stream_read(stream, column->id, first, end - first, column->own.data, &got, err);
     if (rc <= 0) {
         g->damaged = g->damaged || rc == 0;
         return rc;
     }
-    bool must_lend = g->question->filter.zero_copy;
-    if (must_lend && got == column->own)
-        return fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                       "zero copy was required, but '%.300s' had to be decoded: ask without "
-                       "require_zero_copy",
-                       stream->scope->source->path);
-    bool lend = run->n >= FP_BATCH_ROWS_AIMED || must_lend;
-    if (got == column->own) {
+    if (got == column->own.data) {
+        if (g->question->filter.zero_copy)
+            return fail_not_lent(stream, column, err);
         column->skipped = skipped;
-    } else if (lend) {
-        column->borrowed = g->borrowed = true;
+    } else if (is_lent(g, run)) {
+        column->borrowed = true;
         column->lent = (const char *)got + skipped * column->each;
+        note_lender(g, stream);
     } else {
-        memcpy(column->own, (const char *)got + skipped * column->each, run->n * column->each);
+        memcpy(column->own.data, (const char *)got + skipped * column->each, run->n * column->each);
     }
+    return 0;
+}
+
+/* Codes of the stretch as they lie in the source. */
+static int borrow_codes(fp_gather *g, const fp_run *run, facpool_error *err)
+{
+    fp_stream *stream = run->stream;
+    uint32_t first = fp_stream_page_of(stream, run->first_row), end = end_page_of(stream, run);
+    fp_code_column codes;
+    int rc = fp_stream_read_codes(stream, first, end - first, &codes, err);
+    if (rc <= 0) {
+        g->damaged = g->damaged || rc == 0;
+        return rc;
+    }
+    codes.offsets += run->first_row - stream->open->pages[first].first_row;
+    g->codes = codes;
+    g->codes_borrowed = true;
+    note_lender(g, stream);
     return 0;
 }
 
@@ -122,7 +171,9 @@ static int fill_all_as_is(fp_gather *g, facpool_error *err)
         if (!column->needed)
             continue;
         int rc = 0;
-        if (is_stored(run->stream, column))
+        if (column->id == FP_COLUMN_CODE && has_codes_to_lend(g, run))
+            rc = borrow_codes(g, run, err);
+        else if (is_stored(run->stream, column))
             rc = fill_as_is(g, run, column, err);
         else if (!(rc = fp_gather_reserve(column, run->n, err)))
             make_up(column, 0, run->n);
@@ -293,7 +344,7 @@ static int fill_picked(fp_gather *g, const fp_run *run, size_t column, facpool_e
     if (rc == 1) {
         const fp_gather_column *to = &g->columns[column];
         pick(values, to->each, g->row_numbers + run->out, run->n,
-             (char *)to->own + run->out * (size_t)to->each);
+             (char *)to->own.data + run->out * (size_t)to->each);
     }
     return rc;
 }
@@ -304,7 +355,7 @@ static int fill_stretch(fp_gather *g, const fp_run *run, size_t column, facpool_
     fp_stream *stream = run->stream;
     const fp_page *pages = stream->open->pages;
     size_t each = g->columns[column].each;
-    char *to = (char *)g->columns[column].own + run->out * each;
+    char *to = (char *)g->columns[column].own.data + run->out * each;
     uint32_t row = run->first_row, end = run->first_row + run->n;
     uint32_t page = fp_stream_page_of(stream, row);
     while (row < end) {
@@ -379,8 +430,10 @@ static void chain_runs(fp_gather *g)
 int fp_gather_fill_columns(fp_gather *g, facpool_error *err)
 {
     assert(g->n_runs > 0);
+    g->codes_borrowed = false;
     if (is_as_is(g))
         return fill_all_as_is(g, err);
+    assert(!g->question->filter.zero_copy);
     chain_runs(g);
     for (size_t c = 0; c < g->n_columns; c++) {
         if (!g->columns[c].needed)

@@ -133,9 +133,12 @@ static int replace_first(fp_merge *m, facpool_error *err)
 }
 
 /* Whether every row that the stream selects is to be given: its keys are its own alone in its
- * source, and statuses are told apart when rows are selected. */
+ * source, and statuses are told apart when rows are selected. Where blocks are skipped, a witness
+ * may have ok rows, of another source, that supersede ok rows. */
 static bool gives_all(const fp_question *q, const fp_scope_block *scope)
 {
+    if (q->filter.skip_blocks && q->n_sources > 1 && scope->contested)
+        return false;
     return scope->block->all_ok || (scope->unique && q->n_sources == 1);
 }
 

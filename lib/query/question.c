@@ -34,10 +34,9 @@ int fp_question_init(fp_question *out, fp_source *const *sources, size_t n_sourc
         rc = hold_sources(&q, sources, n_sources, err);
     if (!rc)
         rc = fp_read_context_init(&q.context, err);
+    q.context.copies = q.filter.copies;
     if (!rc)
         rc = fp_scope_find(&q, err);
-    if (!rc && q.filter.zero_copy)
-        rc = fp_scope_check_zero_copy(&q, err);
     if (rc) {
         fp_question_free(&q);
         return rc;

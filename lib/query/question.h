@@ -14,7 +14,7 @@ typedef struct fp_scope_block {
     const fp_block *block;
     uint32_t source_index;
     uint32_t block_index;
-    bool given;     /* it holds rows of a status that is asked for */
+    bool given;     /* it holds rows of a status that is asked for, and is not skipped */
     bool unique;    /* no key occurs in it twice, nor in another block of its source */
     bool contested; /* rows of it that are given may be superseded */
     bool opened;
@@ -51,10 +51,16 @@ typedef struct fp_question {
 } fp_question;
 
 /* Checks the filter, holds the sources and finds the blocks in scope; reads nothing from them. All
- * sources must have the same factors. Errors: those of fp_filter_init, UNSUPPORTED (zero copy). */
+ * sources must have the same factors. Errors: those of fp_filter_init. */
 int fp_question_init(fp_question *out, fp_source *const *sources, size_t n_sources,
                      const facpool_filter *filter, facpool_error *err);
 void fp_question_free(fp_question *question);
+
+/* Whether a source's columns can be given as they lie there, to stay as long as it does. */
+static inline bool fp_question_lends(const fp_question *question, const fp_source *source)
+{
+    return source->zero_copy && !question->context.copies;
+}
 
 /* Notes that pages of a block can't be read. Pages noted before are not counted again; n_pages 0
  * means that the block is lost as a whole. Errors: NOMEM. */
@@ -71,6 +77,10 @@ int fp_question_tell_damage(fp_question *question, facpool_error *err);
 
 /* The scope (scope.c). */
 int fp_scope_find(fp_question *question, facpool_error *err);
-int fp_scope_check_zero_copy(const fp_question *question, facpool_error *err);
+
+/* Whether nothing asked for has to be decoded or copied; reads a page of each source to see.
+ * Statuses of ok rows are no obstacle: one filler that batches share, wherever the rows lie.
+ * Errors: UNSUPPORTED (saying which column or condition is in the way), IO, NOMEM. */
+int fp_scope_check_zero_copy(fp_question *question, facpool_error *err);
 
 #endif

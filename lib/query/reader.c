@@ -9,7 +9,8 @@
 
 struct facpool_reader {
     size_t n;
-    char **paths;
+    char **paths;     /* NULL entries: a user's own store that needs none */
+    fp_store kind;    /* what the paths name: files, or stores of a user's own */
     fp_schema schema; /* the factors of them all, as they were when it was opened */
     bool has_schema;
     fp_lock lock; /* guards `sources` */
@@ -25,16 +26,18 @@ static void release_sources(fp_source **sources, size_t n)
 }
 
 /* Opens every path, `previous` (or NULL) being the snapshots known. All or none. */
-static int open_sources(fp_source ***out, char *const *paths, size_t n, fp_source *const *previous,
+static int open_sources(fp_source ***out, const facpool_reader *reader, fp_source *const *previous,
                         facpool_error *err)
 {
-    fp_source **sources = fp_alloc_zero(NULL, n, sizeof *sources);
+    fp_source **sources = fp_alloc_zero(NULL, reader->n, sizeof *sources);
     if (!sources)
-        return fp_fail_nomem(err, n * sizeof *sources);
-    for (size_t i = 0; i < n; i++) {
-        int rc = fp_source_open(&sources[i], paths[i], previous ? previous[i] : NULL, err);
+        return fp_fail_nomem(err, reader->n * sizeof *sources);
+    for (size_t i = 0; i < reader->n; i++) {
+        fp_store store = reader->kind;
+        store.path = reader->paths[i];
+        int rc = fp_store_source(&sources[i], &store, previous ? previous[i] : NULL, err);
         if (rc) {
-            release_sources(sources, n);
+            release_sources(sources, reader->n);
             return rc;
         }
     }
@@ -74,23 +77,30 @@ static int check_factors(const facpool_reader *reader, fp_source *const *sources
 {
     for (size_t i = 0; i < reader->n; i++)
         if (!same_factors(&reader->schema, &sources[i]->schema))
-            return fail_mismatch(&reader->schema, reader->paths[0], &sources[i]->schema,
-                                 reader->paths[i], err);
+            return fail_mismatch(&reader->schema, sources[0]->path, &sources[i]->schema,
+                                 sources[i]->path, err);
     return 0;
 }
 
-static int check_paths(const char *const *paths, size_t n, facpool_error *err)
+static bool same_path(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* What a path of a user's own store means is the store's business: it may be NULL. */
+static int check_paths(const char *const *paths, size_t n, bool are_files, facpool_error *err)
 {
     if (!paths || n == 0)
         return fp_fail(err, FACPOOL_E_INVALID, "no path given: give at least one backup to read");
     for (size_t i = 0; i < n; i++) {
-        if (!paths[i] || !paths[i][0])
+        if (are_files && (!paths[i] || !paths[i][0]))
             return fp_fail(err, FACPOOL_E_INVALID, "paths[%zu] is %s: give a backup's path", i,
                            paths[i] ? "empty" : "NULL");
         for (size_t j = 0; j < i; j++)
-            if (strcmp(paths[i], paths[j]) == 0)
+            if (same_path(paths[i], paths[j]))
                 return fp_fail(err, FACPOOL_E_INVALID,
-                               "path '%.400s' is given twice: give each backup once", paths[i]);
+                               "path '%.400s' is given twice: give each backup once",
+                               paths[i] ? paths[i] : "(NULL)");
     }
     return 0;
 }
@@ -103,8 +113,8 @@ static int copy_paths(facpool_reader *reader, const char *const *paths, size_t n
         return fp_fail_nomem(err, n * sizeof *reader->paths);
     reader->n = n;
     for (size_t i = 0; i < n; i++) {
-        reader->paths[i] = fp_strdup(NULL, paths[i]);
-        if (!reader->paths[i])
+        reader->paths[i] = paths[i] ? fp_strdup(NULL, paths[i]) : NULL;
+        if (paths[i] && !reader->paths[i])
             return fp_fail_nomem(err, strlen(paths[i]) + 1);
     }
     return 0;
@@ -119,7 +129,7 @@ static int init_reader(facpool_reader *reader, const char *const *paths, size_t 
     if (rc)
         return rc;
     reader->has_lock = true;
-    rc = open_sources(&reader->sources, reader->paths, n_paths, NULL, err);
+    rc = open_sources(&reader->sources, reader, NULL, err);
     if (!rc)
         rc = fp_schema_copy(&reader->schema, &reader->sources[0]->schema, err);
     if (rc)
@@ -128,17 +138,18 @@ static int init_reader(facpool_reader *reader, const char *const *paths, size_t 
     return check_factors(reader, reader->sources, err);
 }
 
-int facpool_reader_open(facpool_reader **out, const char *const *paths, size_t n_paths,
-                        facpool_error *err)
+static int open_reader(facpool_reader **out, fp_store kind, const char *const *paths,
+                       size_t n_paths, facpool_error *err)
 {
     if (!out)
         return fp_fail(err, FACPOOL_E_INVALID, "out is NULL: give a place for the reader");
-    int rc = check_paths(paths, n_paths, err);
+    int rc = check_paths(paths, n_paths, !kind.type, err);
     if (rc)
         return rc;
     facpool_reader *reader = fp_alloc_zero(NULL, 1, sizeof *reader);
     if (!reader)
         return fp_fail_nomem(err, sizeof *reader);
+    reader->kind = kind;
     rc = init_reader(reader, paths, n_paths, err);
     if (rc) {
         facpool_reader_free(reader);
@@ -146,6 +157,23 @@ int facpool_reader_open(facpool_reader **out, const char *const *paths, size_t n
     }
     *out = reader;
     return 0;
+}
+
+int facpool_reader_open(facpool_reader **out, const char *const *paths, size_t n_paths,
+                        facpool_error *err)
+{
+    return open_reader(out, (fp_store){.type = NULL}, paths, n_paths, err);
+}
+
+int facpool_reader_from_source(facpool_reader **out, const struct facpool_sink_type *type,
+                               void *user, const char *const *paths, size_t n_paths,
+                               facpool_error *err)
+{
+    if (!type)
+        return fp_fail(err, FACPOOL_E_INVALID,
+                       "type is NULL: give the table of the store to read from, or open files with "
+                       "facpool_reader_open");
+    return open_reader(out, (fp_store){.type = type, .user = user}, paths, n_paths, err);
 }
 
 void facpool_reader_free(facpool_reader *reader)
@@ -185,7 +213,7 @@ int facpool_reader_refresh(facpool_reader *reader, facpool_error *err)
     int rc = hold_sources(reader, &held, err);
     if (rc)
         return rc;
-    rc = open_sources(&fresh, reader->paths, reader->n, held, err);
+    rc = open_sources(&fresh, reader, held, err);
     if (!rc)
         rc = check_factors(reader, fresh, err);
     if (!rc) {

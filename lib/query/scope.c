@@ -1,11 +1,12 @@
 /* Which blocks have a part in the answer, and whether rows of theirs can be superseded: found from
- * the blocks' ranges alone, before anything is read. Called once, when a question is opened. */
+ * the blocks' ranges alone, before anything is read. And whether all of them can be given without a
+ * copy. Called once, when a question is opened. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/error.h"
-#include "query/question.h"
+#include "query/stream.h"
 
 #define OK_BIT FACPOOL_STATUS_BIT(FACPOOL_STATUS_OK)
 
@@ -22,7 +23,8 @@ static uint32_t statuses_in(const fp_block *block)
     return bits;
 }
 
-/* Only a run's own result mixes ok and other rows in a block, and it has one row a task. */
+/* Only a run's own result and stores of a user's own mix ok and other rows in a block, and these
+ * have one row a key. */
 static bool source_is_unique(const fp_source *source)
 {
     for (size_t i = 0; i < source->n_blocks; i++)
@@ -54,13 +56,13 @@ static int add_blocks(fp_question *q, size_t source_index, facpool_error *err)
         if (fp_grow(NULL, &memory, &q->blocks_capacity, needed, sizeof *q->blocks))
             return fp_fail_nomem(err, needed * sizeof *q->blocks);
         q->blocks = memory;
-        q->blocks[q->n_blocks++] =
-            (fp_scope_block){.source = source,
-                             .block = block,
-                             .source_index = (uint32_t)source_index,
-                             .block_index = (uint32_t)b,
-                             .given = (statuses_in(block) & q->filter.statuses) != 0,
-                             .unique = unique || block->all_ok};
+        q->blocks[q->n_blocks++] = (fp_scope_block){
+            .source = source,
+            .block = block,
+            .source_index = (uint32_t)source_index,
+            .block_index = (uint32_t)b,
+            .given = (statuses_in(block) & q->filter.statuses) != 0 && b >= q->filter.skip_blocks,
+            .unique = unique || block->all_ok};
     }
     return 0;
 }
@@ -139,12 +141,17 @@ int fp_scope_find(fp_question *q, facpool_error *err)
 
 /* ------------------------------------------------------------------ zero copy */
 
+static size_t count_given(const fp_question *q)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < q->n_blocks; i++)
+        n += q->blocks[i].given;
+    return n;
+}
+
 static const char *why_filter_copies(const fp_question *q)
 {
     const fp_filter *filter = &q->filter;
-    if (filter->columns & FACPOOL_COLUMN_CODE)
-        return "codes are stored as numbers of a dictionary and become text by copying: leave "
-               "FACPOOL_COLUMN_CODE out of filter.columns";
     if (!filter->any_code)
         return "rows picked by code are not side by side: leave filter.codes out";
     if (filter->dates)
@@ -152,19 +159,98 @@ static const char *why_filter_copies(const fp_question *q)
     if (q->contested)
         return "rows that are superseded by others have to be left out: ask one backup for its "
                "ok rows";
-    if (filter->by_key && q->n_blocks > 1)
+    if (filter->by_key && count_given(q) > 1)
         return "rows of several blocks have to be merged: ask in FACPOOL_ORDER_FILE";
     return NULL;
 }
 
-int fp_scope_check_zero_copy(const fp_question *q, facpool_error *err)
+/* What the source's own account of itself tells. */
+static int check_source(const fp_question *q, const fp_source *source, facpool_error *err)
 {
-    for (size_t i = 0; i < q->n_sources; i++)
-        if (!q->sources[i]->zero_copy)
-            return fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                           "zero copy was required, but '%.300s' (%s) has to be decoded: ask "
-                           "without require_zero_copy, or keep the rows as memory_map",
-                           q->sources[i]->path, q->sources[i]->type->name);
+    if (!source->zero_copy)
+        return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                       "zero copy was required, but '%.300s' (%s) has to be decoded: ask without "
+                       "require_zero_copy, or keep the rows as memory_map",
+                       source->path, source->type->name);
+    if ((q->filter.columns & FACPOOL_COLUMN_CODE) && !source->type->read_codes)
+        return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                       "zero copy was required, but column 'code' of '%.300s' (%s) is kept as "
+                       "numbers, which become text by copying: leave FACPOOL_COLUMN_CODE out of "
+                       "filter.columns",
+                       source->path, source->type->name);
+    return 0;
+}
+
+/* Reads a column of the page at hand to see where it comes from. */
+static int probe_column(fp_stream *stream, uint32_t column, const char *name, void *scratch,
+                        facpool_error *err)
+{
+    const fp_source *source = stream->scope->source;
+    const void *got = NULL;
+    int rc = fp_stream_read(stream, column, stream->page, 1, scratch, &got, err);
+    if (rc == 1 && got == scratch)
+        return fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                       "zero copy was required, but column '%.255s' of '%.300s' (%s) does not lie "
+                       "there as it is given: ask without require_zero_copy, or without that "
+                       "column",
+                       name, source->path, source->type->name);
+    return rc < 0 ? rc : 0;
+}
+
+static int probe_columns(fp_stream *stream, facpool_error *err)
+{
+    const fp_filter *filter = &stream->question->filter;
+    void *scratch = fp_alloc(NULL, stream->open->pages[stream->page].n_rows * sizeof(double));
+    if (!scratch)
+        return fp_fail_nomem(err, stream->open->pages[stream->page].n_rows * sizeof(double));
+    int rc = 0;
+    if (filter->columns & FACPOOL_COLUMN_DATE)
+        rc = probe_column(stream, FP_COLUMN_DATE, "date", scratch, err);
+    if (!rc && (filter->columns & FACPOOL_COLUMN_TIMESTAMP))
+        rc = probe_column(stream, FP_COLUMN_TIMESTAMP, "timestamp", scratch, err);
+    const fp_texts *names = &stream->scope->source->schema.names;
+    for (size_t i = 0; !rc && i < filter->n_factors; i++)
+        rc = probe_column(stream, FP_COLUMN_FACTOR + filter->factors[i],
+                          fp_texts_at(names, filter->factors[i]), scratch, err);
+    fp_free(NULL, scratch);
+    return rc;
+}
+
+/* A source may lend some columns and not others; only reading tells. Damage met here is noted as
+ * any other is. */
+static int probe_block(fp_question *q, fp_scope_block *scope, facpool_error *err)
+{
+    fp_stream *stream = NULL;
+    int rc = fp_stream_open(&stream, q, scope, q->filter.statuses, err);
+    if (rc <= 0)
+        return rc;
+    rc = fp_stream_next_page(stream, err);
+    if (rc == 1)
+        rc = probe_columns(stream, err);
+    fp_stream_close(stream);
+    return rc;
+}
+
+static int probe_sources(fp_question *q, facpool_error *err)
+{
+    int rc = 0;
+    const fp_source *probed = NULL; /* blocks of one source are side by side */
+    for (size_t i = 0; !rc && i < q->n_blocks; i++) {
+        if (!q->blocks[i].given || q->blocks[i].source == probed)
+            continue;
+        probed = q->blocks[i].source;
+        rc = probe_block(q, &q->blocks[i], err);
+    }
+    return rc;
+}
+
+int fp_scope_check_zero_copy(fp_question *q, facpool_error *err)
+{
+    for (size_t i = 0; i < q->n_sources; i++) {
+        int rc = check_source(q, q->sources[i], err);
+        if (rc)
+            return rc;
+    }
     const char *why = why_filter_copies(q);
     if (why)
         return fp_fail(err, FACPOOL_E_UNSUPPORTED, "zero copy was required, but %s", why);
@@ -173,7 +259,7 @@ int fp_scope_check_zero_copy(const fp_question *q, facpool_error *err)
             return fp_fail(err, FACPOOL_E_UNSUPPORTED,
                            "zero copy was required, but the block at offset %" PRIu64
                            " of '%.300s' has rows that are not ok, whose columns have to be made "
-                           "up: ask without require_zero_copy",
+                           "up: ask without require_zero_copy, or for ok rows alone",
                            q->blocks[i].block->offset, q->blocks[i].source->path);
-    return 0;
+    return probe_sources(q, err);
 }

@@ -231,7 +231,7 @@ static bool dates_are_known(const fp_stream *stream, uint32_t column, uint32_t p
 {
     const fp_page *entry = &stream->open->pages[page];
     return column == FP_COLUMN_DATE && n_pages == 1 && entry->date_first == entry->date_last &&
-           !stream->scope->source->zero_copy;
+           !fp_question_lends(stream->question, stream->scope->source);
 }
 
 static const void *put_dates(const fp_page *page, int64_t *dates)
@@ -255,6 +255,44 @@ int fp_stream_read(fp_stream *stream, uint32_t column, uint32_t first_page, uint
         return 1;
     if (rc == FACPOOL_E_CORRUPT)
         return find_damaged(stream, column, first_page, n_pages, scratch, &cause, err);
+    return fp_error_copy(err, &cause);
+}
+
+/* Finds which of several pages it was whose codes could not be given. */
+static int find_damaged_codes(fp_stream *stream, uint32_t first_page, uint32_t n_pages,
+                              const facpool_error *cause, facpool_error *err)
+{
+    fp_question *q = stream->question;
+    bool found = false;
+    for (uint32_t page = first_page; n_pages > 1 && page < first_page + n_pages; page++) {
+        facpool_error page_error = FACPOOL_ERROR_INIT;
+        fp_code_column ignored;
+        int rc = stream->scope->source->type->read_codes(stream->open, &q->context, page, 1,
+                                                         &ignored, &page_error);
+        if (rc == FACPOOL_E_CORRUPT) {
+            found = true;
+            rc = fp_question_note_damage(q, stream->scope, page, 1, stream->open->pages,
+                                         &page_error, &page_error);
+        }
+        if (rc)
+            return fp_error_copy(err, &page_error);
+    }
+    return found ? 0
+                 : fp_question_note_damage(q, stream->scope, first_page, n_pages,
+                                           stream->open->pages, cause, err);
+}
+
+int fp_stream_read_codes(fp_stream *stream, uint32_t first_page, uint32_t n_pages,
+                         fp_code_column *out, facpool_error *err)
+{
+    facpool_error cause = FACPOOL_ERROR_INIT;
+    mark_read(stream, first_page, n_pages);
+    int rc = stream->scope->source->type->read_codes(stream->open, &stream->question->context,
+                                                     first_page, n_pages, out, &cause);
+    if (!rc)
+        return 1;
+    if (rc == FACPOOL_E_CORRUPT)
+        return find_damaged_codes(stream, first_page, n_pages, &cause, err);
     return fp_error_copy(err, &cause);
 }
 

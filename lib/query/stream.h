@@ -83,6 +83,10 @@ int fp_stream_load(fp_stream *stream, int slot, facpool_error *err);
 int fp_stream_read(fp_stream *stream, uint32_t column, uint32_t first_page, uint32_t n_pages,
                    void *scratch, const void **out, facpool_error *err);
 
+/* The same for codes as they lie in a source that has read_codes. */
+int fp_stream_read_codes(fp_stream *stream, uint32_t first_page, uint32_t n_pages,
+                         fp_code_column *out, facpool_error *err);
+
 /* Makes sure that stream->messages holds those of `page`. Returns 0 where they are damaged. */
 int fp_stream_load_messages(fp_stream *stream, uint32_t page, facpool_error *err);
 

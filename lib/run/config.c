@@ -41,7 +41,7 @@ int fp_backup_options_read(facpool_backup_options *out, const facpool_backup_opt
         rc = read_choice(&o.durability, FACPOOL_DURABILITY_GROUP, 3, "backup durability", err);
     if (rc)
         return rc;
-    if (!o.path || !*o.path)
+    if (!o.sink && (!o.path || !*o.path))
         return fp_fail(err, FACPOOL_E_INVALID, "the backup options name no path: set path");
     if (o.compression_level > 19)
         return fp_fail(err, FACPOOL_E_INVALID,
@@ -68,7 +68,11 @@ static int read_backup(fp_config *c, facpool_error *err)
         return rc;
     c->has_backup = true;
     /* Rows may be read back after the host has changed its working folder. */
-    return fp_path_absolute(&c->backup_path, c->backup.path, c->allocator, err);
+    if (!c->backup.sink)
+        return fp_path_absolute(&c->backup_path, c->backup.path, c->allocator, err);
+    const char *path = c->backup.path ? c->backup.path : ""; /* means what its sink says it means */
+    c->backup_path = fp_strdup(c->allocator, path);
+    return c->backup_path ? 0 : fp_fail_nomem(err, strlen(path) + 1);
 }
 
 static int read_allocator(fp_config *c, facpool_error *err)

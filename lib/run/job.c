@@ -72,13 +72,13 @@ static int open_backup(facpool_job *job, facpool_error *err)
     if (rc)
         return rc;
     if (job->opening.existed) {
-        rc = sink->type->source(sink, &source, err);
+        rc = fp_sink_source(sink, &source, err);
         if (!rc)
             rc = subtract(job, source, err);
         fp_source_release(source);
     }
     if (rc) {
-        sink->type->close(sink, NULL);
+        fp_sink_close(sink, NULL);
         return rc;
     }
     remember_file(job, &sink->schema);
@@ -92,12 +92,15 @@ static int open_backup(facpool_job *job, facpool_error *err)
     return fp_writer_open(&job->writer, sink, &writer, err);
 }
 
-/* As a run sees it: an empty file counts as absent. */
-static int is_absent(const char *path, bool *absent, facpool_error *err)
+/* As a run sees it: an empty file counts as absent. A store of the user's own tells by opening. */
+static int is_absent(const facpool_backup_options *backup, bool *absent, facpool_error *err)
 {
     fp_file file;
     uint64_t size = 0;
-    int rc = fp_file_open(&file, path, false, err);
+    *absent = false;
+    if (backup->sink)
+        return 0;
+    int rc = fp_file_open(&file, backup->path, false, err);
     if (!rc) {
         rc = fp_file_size(&file, &size, err);
         fp_file_close(&file);
@@ -114,22 +117,23 @@ static int look_at_backup(facpool_job *job, facpool_error *err)
     const fp_config *config = &job->config;
     fp_source *source = NULL;
     bool absent = false;
-    int rc = is_absent(config->backup.path, &absent, err);
+    int rc = is_absent(&config->backup, &absent, err);
     if (rc || absent)
         return rc;
-    rc = fp_source_open(&source, config->backup.path, NULL, err);
+    fp_store store = {config->backup.sink, config->backup.sink_user, config->backup_path};
+    rc = fp_store_source(&source, &store, NULL, err);
     if (rc)
-        return rc;
+        return store.type && rc == FACPOOL_E_NOT_FOUND ? 0 : rc;
     remember_file(job, &source->schema);
     job->opening.damaged_blocks = source->n_damaged;
     if (config->backup.mode == FACPOOL_MODE_CREATE) {
         rc = fp_fail(err, FACPOOL_E_EXISTS,
                      "backup '%s' exists: resume it, overwrite it, or choose another file",
-                     config->backup.path);
+                     config->backup_path);
     } else if (config->backup.mode == FACPOOL_MODE_RESUME) {
-        rc = fp_schema_match_factors(&source->schema, &config->schema, config->backup.path, err);
+        rc = fp_schema_match_factors(&source->schema, &config->schema, config->backup_path, err);
         if (!rc)
-            rc = fp_schema_match_tag(&source->schema, &config->schema, config->backup.path, err);
+            rc = fp_schema_match_tag(&source->schema, &config->schema, config->backup_path, err);
         if (!rc)
             rc = subtract(job, source, err);
     }

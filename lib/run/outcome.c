@@ -149,7 +149,9 @@ static int settle_memory(fp_memory *m, const facpool_job *job)
 static int load_resumed(fp_memory *m, const facpool_job *job, facpool_error *err)
 {
     fp_source *source = NULL;
-    int rc = fp_source_open(&source, job->config.backup_path, NULL, err);
+    fp_store store = {job->config.backup.sink, job->config.backup.sink_user,
+                      job->config.backup_path};
+    int rc = fp_store_source(&source, &store, NULL, err);
     if (!rc)
         rc = fp_memory_load(m, source, err);
     fp_source_release(source);
@@ -187,9 +189,10 @@ static int fill(facpool_result *result, facpool_job *job, facpool_error *err)
     if (rc)
         return rc;
     if (job->config.backup_path) {
-        result->backup_path = fp_strdup(result->allocator, job->config.backup_path);
-        if (!result->backup_path)
+        char *path = fp_strdup(result->allocator, job->config.backup_path);
+        if (!path)
             return fp_fail_nomem(err, strlen(job->config.backup_path));
+        result->store = (fp_store){job->config.backup.sink, job->config.backup.sink_user, path};
     }
     count_tasks(&result->report, job);
     if (pick_failures(result, job))
@@ -238,7 +241,7 @@ void fp_outcome_free(facpool_result *result)
     fp_memory_release(result->memory);
     fp_schema_free(&result->schema);
     fp_texts_free(&result->messages);
-    fp_free(allocator, result->backup_path);
+    fp_free(allocator, (char *)(uintptr_t)result->store.path);
     fp_free(allocator, result->dates);
     fp_lock_destroy(&result->lock);
     fp_tasks_release(result->tasks);

@@ -26,10 +26,10 @@ struct fp_writer {
     int32_t durability;
     fp_collect_fn collect;
     void *owner;
+    bool keys_repeat;
     const facpool_allocator *allocator;
 
     _Atomic size_t waiting_rows; /* in all lanes, as their users last left them */
-    fp_lock append_lock;         /* held around append where the sink allows only one */
     fp_lock gather_lock;         /* held while lanes are gathered, so that rows stay in order */
     fp_batch gathered[2];        /* ok and not ok */
     fp_batch spare[2];
@@ -78,12 +78,7 @@ static int append(fp_writer *w, fp_batch *batch, facpool_error *err)
     int rc = fp_batch_sort(batch, err);
     if (rc)
         return rc;
-    bool one_at_a_time = !w->sink->type->concurrent_append;
-    if (one_at_a_time)
-        fp_lock_enter(&w->append_lock);
-    rc = w->sink->type->append(w->sink, batch, err);
-    if (one_at_a_time)
-        fp_lock_leave(&w->append_lock);
+    rc = fp_sink_append(w->sink, batch, err);
     if (!rc)
         fp_batch_clear(batch);
     return rc;
@@ -122,7 +117,7 @@ static int gather_lane(fp_writer *w, uint32_t i, facpool_error *err)
     atomic_fetch_sub_explicit(&w->waiting_rows, lane->known_rows, memory_order_relaxed);
     lane->known_rows = 0;
     fp_lock_leave(&lane->lock);
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = 1; kind >= 0; kind--) {
         if (!rc)
             rc = gather_rows(w, &w->gathered[kind], &w->spare[kind], err);
         fp_batch_clear(&w->spare[kind]);
@@ -130,7 +125,8 @@ static int gather_lane(fp_writer *w, uint32_t i, facpool_error *err)
     return rc;
 }
 
-/* Empties all lanes into the sink. */
+/* Empties all lanes into the sink. A key's ok row comes after those that are not, since it is the
+ * one that stays. (Of one lane, which holds less than a block, neither kind was written before.) */
 static int gather(fp_writer *w, facpool_error *err)
 {
     int rc = fp_writer_failed(w);
@@ -142,7 +138,7 @@ static int gather(fp_writer *w, facpool_error *err)
     fp_lock_enter(&w->gather_lock);
     for (uint32_t i = 0; !rc && i < w->n_lanes; i++)
         rc = gather_lane(w, i, &error);
-    for (int kind = 0; !rc && kind < 2; kind++)
+    for (int kind = 1; !rc && kind >= 0; kind--)
         rc = append(w, &w->gathered[kind], &error);
     w->last_gather_ns = fp_clock_ns();
     fp_lock_leave(&w->gather_lock);
@@ -156,7 +152,7 @@ static int gather(fp_writer *w, facpool_error *err)
 static int commit_group(fp_writer *w, int64_t *next_ns, facpool_error *err)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
-    int rc = w->sink->type->tick(w->sink, fp_clock_ns(), next_ns, &error);
+    int rc = fp_sink_tick(w->sink, fp_clock_ns(), next_ns, &error);
     if (rc) {
         note_error(w, rc, &error);
         fp_error_copy(err, &error);
@@ -286,9 +282,12 @@ static int write_full(fp_lane *lane, facpool_error *err)
     fp_writer *w = lane->writer;
     facpool_error error = FACPOOL_ERROR_INIT;
     int64_t began_ns = fp_clock_ns();
-    int rc = is_full(w, &lane->ok) ? write_rows(w, &lane->ok, &error) : 0;
-    if (!rc && is_full(w, &lane->rest))
+    bool ok_is_full = is_full(w, &lane->ok);
+    int rc = 0;
+    if (is_full(w, &lane->rest) || (ok_is_full && w->keys_repeat))
         rc = write_rows(w, &lane->rest, &error);
+    if (!rc && ok_is_full)
+        rc = write_rows(w, &lane->ok, &error);
     lane->wait_ns += fp_clock_ns() - began_ns;
     if (rc) {
         note_error(w, rc, &error);
@@ -377,7 +376,6 @@ static void writer_free(fp_writer *w)
         fp_batch_free(&w->gathered[kind]);
         fp_batch_free(&w->spare[kind]);
     }
-    fp_lock_destroy(&w->append_lock);
     fp_lock_destroy(&w->gather_lock);
     fp_lock_destroy(&w->state);
     fp_free(w->allocator, w->lanes);
@@ -398,6 +396,7 @@ static int writer_init(fp_writer *w, const fp_writer_config *config, facpool_err
     w->durability = options->durability;
     w->collect = config->collect;
     w->owner = config->owner;
+    w->keys_repeat = config->keys_repeat;
     w->last_gather_ns = fp_clock_ns();
     w->lanes = fp_alloc_zero(w->allocator, w->n_lanes, sizeof *w->lanes);
     if (!w->lanes)
@@ -420,14 +419,12 @@ int fp_writer_open(fp_writer **out, fp_sink *sink, const fp_writer_config *confi
 {
     fp_writer *w = fp_alloc_zero(config->allocator, 1, sizeof *w);
     if (!w) {
-        sink->type->close(sink, NULL);
+        fp_sink_close(sink, NULL);
         return fp_fail_nomem(err, sizeof *w);
     }
     w->sink = sink;
     w->allocator = config->allocator;
-    int rc = fp_lock_init(&w->append_lock, err);
-    if (!rc)
-        rc = fp_lock_init(&w->gather_lock, err);
+    int rc = fp_lock_init(&w->gather_lock, err);
     if (!rc)
         rc = fp_lock_init(&w->state, err);
     if (!rc)
@@ -435,7 +432,7 @@ int fp_writer_open(fp_writer **out, fp_sink *sink, const fp_writer_config *confi
     if (!rc && w->threaded)
         rc = fp_thread_start(&w->thread, writer_body, w, err);
     if (rc) {
-        sink->type->close(sink, NULL);
+        fp_sink_close(sink, NULL);
         writer_free(w);
         return rc;
     }
@@ -462,7 +459,7 @@ int fp_writer_sync(fp_writer *w, facpool_error *err)
     if (rc)
         return rc;
     facpool_error error = FACPOOL_ERROR_INIT;
-    rc = w->sink->type->sync(w->sink, &error);
+    rc = fp_sink_sync(w->sink, &error);
     if (rc) {
         note_error(w, rc, &error);
         fp_error_copy(err, &error);
@@ -495,11 +492,11 @@ int fp_writer_close(fp_writer *w, fp_writer_totals *totals, facpool_error *err)
     fp_sink *sink = w->sink;
     int rc = gather(w, err);
     if (!rc && w->durability != FACPOOL_DURABILITY_NONE)
-        rc = sink->type->sync(sink, err);
+        rc = fp_sink_sync(sink, err);
     totals->rows_written = atomic_load(&sink->rows_written);
     totals->rows_durable = atomic_load(&sink->rows_durable);
     totals->write_ns = atomic_load(&sink->write_ns);
-    int close_rc = sink->type->close(sink, rc ? NULL : err);
+    int close_rc = fp_sink_close(sink, rc ? NULL : err);
     writer_free(w);
     return rc ? rc : close_rc;
 }

@@ -33,6 +33,8 @@ typedef struct fp_writer_config {
     const facpool_backup_options *options;
     fp_collect_fn collect; /* or NULL */
     void *owner;
+    bool keys_repeat; /* an ok row may follow one of the same key that is not: then full lanes, too,
+                         are written in this order, which stores that keep one row a key need */
     const facpool_allocator *allocator;
 } fp_writer_config;
 

@@ -99,17 +99,20 @@ static int open_sink(facpool_writer *w, const facpool_backup_options *options,
     if (rc)
         return rc;
     if (opening.existed) {
-        rc = sink->type->source(sink, &source, err);
+        rc = fp_sink_source(sink, &source, err);
         if (!rc)
             rc = remember_keys(w, source, err);
         fp_source_release(source);
     }
     if (rc) {
-        sink->type->close(sink, NULL);
+        fp_sink_close(sink, NULL);
         return rc;
     }
-    fp_writer_config config = {
-        .n_lanes = 1, .n_factors = w->n_factors, .codes = &w->codes, .options = options};
+    fp_writer_config config = {.n_lanes = 1,
+                               .n_factors = w->n_factors,
+                               .codes = &w->codes,
+                               .options = options,
+                               .keys_repeat = true};
     return fp_writer_open(&w->writer, sink, &config, err);
 }
 
@@ -133,7 +136,7 @@ int facpool_writer_open(facpool_writer **out, const facpool_backup_options *back
     fp_codes_init(&w->codes, NULL);
     w->n_factors = n_factors;
     w->ok_keys = fp_key_set_new(NULL);
-    w->path = fp_strdup(NULL, options.path);
+    w->path = fp_strdup(NULL, options.path ? options.path : "");
     rc = w->ok_keys && w->path ? fp_lock_init(&w->lock, err) : fp_fail_nomem(err, 4096);
     if (!rc)
         rc = open_sink(w, &options, &schema, err);

@@ -10,8 +10,7 @@
 
 static bool probe(const uint8_t *first, size_t n)
 {
-    return n >= FP_BINARY_MAGIC_BYTES &&
-           memcmp(first, FP_BINARY_FILE_MAGIC, FP_BINARY_MAGIC_BYTES) == 0;
+    return n >= FP_MAGIC_BYTES && memcmp(first, FP_BINARY_FILE_MAGIC, FP_MAGIC_BYTES) == 0;
 }
 
 /* ------------------------------------------------------------------ writing the header */
@@ -39,11 +38,11 @@ static int encode_header(const fp_schema *schema, fp_buffer *out, facpool_error 
     if (!rc)
         rc = fp_buffer_put(out, schema->tag, tag_bytes);
     if (!rc)
-        rc = fp_buffer_pad(out, FP_BINARY_ALIGNMENT);
+        rc = fp_buffer_pad(out, FP_BLOCK_ALIGNMENT);
     if (rc)
         return fp_fail_nomem(err, out->size);
     uint8_t *at = out->data;
-    memcpy(at, FP_BINARY_FILE_MAGIC, FP_BINARY_MAGIC_BYTES);
+    memcpy(at, FP_BINARY_FILE_MAGIC, FP_MAGIC_BYTES);
     fp_store_u32(at + FP_FILE_VERSION, FP_BINARY_VERSION);
     fp_store_u32(at + FP_FILE_HEADER_BYTES, (uint32_t)out->size);
     fp_store_u32(at + FP_FILE_N_FACTORS, (uint32_t)schema->names.n);
@@ -112,7 +111,7 @@ static int parse_texts(const fp_window *window, const uint8_t *header, size_t si
         if (sound)
             memcpy(tag, text, tag_bytes);
     }
-    if (!rc && (!sound || size - bytes.at >= FP_BINARY_ALIGNMENT))
+    if (!rc && (!sound || size - bytes.at >= FP_BLOCK_ALIGNMENT))
         rc = bad_header(window, "factor names or tag", err);
     if (!rc)
         rc = make_schema(&names, tag_bytes == UINT32_MAX ? NULL : tag, schema, err);
@@ -156,15 +155,14 @@ static int parse_header(fp_window *window, fp_schema *schema, uint64_t *header_e
     if (got < FP_FILE_NAMES)
         return bad_header(window, "the file ends within it", err);
     uint32_t size = fp_load_u32(header + FP_FILE_HEADER_BYTES);
-    if (size < FP_FILE_NAMES || size > FP_BINARY_MOST_HEADER_BYTES ||
-        size % FP_BINARY_ALIGNMENT != 0)
+    if (size < FP_FILE_NAMES || size > FP_MOST_HEADER_BYTES || size % FP_BLOCK_ALIGNMENT != 0)
         return bad_header(window, "its length", err);
     rc = fp_window_get(window, 0, size, &header, &got, err);
     if (rc)
         return rc;
     if (got < size)
         return bad_header(window, "the file ends within it", err);
-    if (memcmp(header, FP_BINARY_FILE_MAGIC, FP_BINARY_MAGIC_BYTES) != 0 ||
+    if (memcmp(header, FP_BINARY_FILE_MAGIC, FP_MAGIC_BYTES) != 0 ||
         fp_checksum(header + FP_FILE_VERSION, size - FP_FILE_VERSION) !=
             fp_load_u64(header + FP_FILE_CHECKSUM))
         return bad_header(window, "its checksum", err);
@@ -191,7 +189,7 @@ const fp_format fp_format_binary = {
     .parse_header = parse_header,
     .new_encoder = fp_binary_new_encoder,
     .free_encoder = fp_binary_free_encoder,
-    .most_rows = fp_binary_most_rows,
+    .most_rows = fp_front_most_rows,
     .encode = fp_binary_encode,
     .seal = fp_binary_seal,
     .parse_block = fp_binary_parse_block,

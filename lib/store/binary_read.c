@@ -21,14 +21,6 @@ typedef struct binary_block {
     bool all_ok;
 } binary_block;
 
-static int damaged(const fp_source *source, const fp_block *block, const char *what,
-                   facpool_error *err)
-{
-    return fp_fail(err, FACPOOL_E_CORRUPT,
-                   "'%s': the block at byte %llu (%u rows) is damaged: %s fails its check",
-                   source->path, (unsigned long long)block->offset, (unsigned)block->n_rows, what);
-}
-
 /* ------------------------------------------------------------------ opening */
 
 static binary_block *new_block(uint32_t n_pages, uint32_t n_columns, uint32_t directory_bytes)
@@ -55,119 +47,6 @@ static void close_block(fp_open_block *base)
     fp_free(NULL, b);
 }
 
-/* Reads what lies before the chunks into the context's scratch, and checks header and sums. */
-static int read_front(const fp_log_source *source, size_t i, fp_read_context *context,
-                      fp_binary_header *header, facpool_error *err)
-{
-    const fp_log_entry *entry = &source->contents.index.entries[i];
-    const fp_block *block = &source->base.blocks[i];
-    context->scratch.size = 0;
-    uint8_t *bytes = fp_buffer_reserve(&context->scratch, entry->open_bytes);
-    if (!bytes)
-        return fp_fail_nomem(err, entry->open_bytes);
-    size_t got;
-    int rc = fp_file_read(&source->file->file, bytes, entry->open_bytes, block->offset, &got, err);
-    if (rc)
-        return rc;
-    context->bytes_read += got;
-    if (!fp_binary_parse_header(&source->base.schema, block->offset, bytes, got, header) ||
-        header->parsed.entry.open_bytes != entry->open_bytes || got != entry->open_bytes ||
-        header->parsed.entry.sequence != entry->sequence ||
-        header->parsed.entry.block.n_rows != block->n_rows ||
-        header->parsed.entry.block.bytes != block->bytes ||
-        header->parsed.entry.block.all_ok != block->all_ok)
-        return damaged(&source->base, block, "its header", err);
-    const uint8_t *directory = bytes + header->header_bytes;
-    if (fp_checksum(directory, header->directory_bytes) != header->directory_checksum)
-        return damaged(&source->base, block, "its directory", err);
-    if (fp_checksum(directory + header->directory_bytes, header->dictionary_bytes) !=
-        header->dictionary_checksum)
-        return damaged(&source->base, block, "its dictionary", err);
-    return 0;
-}
-
-/* No NUL within a text: as many zero bytes as texts. A loop that compilers turn into few steps. */
-static bool texts_are_whole(const fp_texts *texts)
-{
-    size_t zeros = 0;
-    size_t n = texts->offsets[texts->n];
-    for (size_t i = 0; i < n; i++)
-        zeros += texts->bytes[i] == 0;
-    return zeros == texts->n;
-}
-
-/* Whether a comes before b; neither has a NUL within, both have one behind. */
-static bool comes_before(const char *a, const char *b)
-{
-    while (*a == *b && *a) {
-        a++;
-        b++;
-    }
-    return (unsigned char)*a < (unsigned char)*b;
-}
-
-/* Distinct, in byte order, no NUL within: what binary searches and C strings rely on. */
-static bool codes_are_in_order(const fp_texts *codes)
-{
-    if (!texts_are_whole(codes))
-        return false;
-    for (size_t i = 0; i < codes->n; i++) {
-        size_t length = fp_texts_length(codes, i);
-        if (length == 0 || length > FP_CODE_MAX_BYTES)
-            return false;
-        if (i > 0 && !comes_before(fp_texts_at(codes, i - 1), fp_texts_at(codes, i)))
-            return false;
-    }
-    return true;
-}
-
-static int load_dictionary(binary_block *b, const fp_log_source *source, fp_read_context *context,
-                           const fp_binary_header *header, facpool_error *err)
-{
-    fp_dictionary_cache *cache = &source->file->dictionaries;
-    const uint8_t *stored = context->scratch.data + header->header_bytes + header->directory_bytes;
-    size_t size = header->dictionary_bytes;
-    b->codes = fp_dictionary_cache_find(cache, stored, size, header->n_codes);
-    if (!b->codes) {
-        b->codes = fp_cached_dictionary_new();
-        if (!b->codes)
-            return fp_fail_nomem(err, sizeof *b->codes);
-        fp_texts *texts = &b->codes->texts;
-        int rc = fp_texts_decode(context->codec, stored, size, header->n_codes, texts, err);
-        if (rc == FACPOOL_E_CORRUPT || (!rc && !codes_are_in_order(texts)))
-            return damaged(&source->base, b->base.block, "its dictionary", err);
-        if (rc)
-            return rc;
-        fp_dictionary_cache_keep(cache, b->codes, stored, size);
-    }
-    b->base.codes = &b->codes->texts;
-    return 0;
-}
-
-static bool load_pages(binary_block *b, const fp_block *block, const uint8_t *entries)
-{
-    size_t n_codes = b->base.codes->n;
-    uint32_t first_row = 0;
-    for (uint32_t i = 0; i < block->n_pages; i++, entries += FP_PAGE_ENTRY_BYTES) {
-        fp_page *page = &b->pages[i];
-        uint32_t left = block->n_rows - first_row;
-        *page = (fp_page){.first_row = first_row,
-                          .n_rows = left < FP_PAGE_ROWS ? left : FP_PAGE_ROWS,
-                          .date_first = (int64_t)fp_load_u64(entries + FP_PAGE_DATE_FIRST),
-                          .date_last = (int64_t)fp_load_u64(entries + FP_PAGE_DATE_LAST),
-                          .code_first = fp_load_u32(entries + FP_PAGE_CODE_FIRST),
-                          .code_last = fp_load_u32(entries + FP_PAGE_CODE_LAST),
-                          .code_min = fp_load_u32(entries + FP_PAGE_CODE_MIN),
-                          .code_max = fp_load_u32(entries + FP_PAGE_CODE_MAX)};
-        first_row += page->n_rows;
-        if (page->date_first > page->date_last || page->code_first >= n_codes ||
-            page->code_last >= n_codes || page->code_min > page->code_max ||
-            page->code_max >= n_codes)
-            return false;
-    }
-    return true;
-}
-
 /* Where each column begins. False: the chunks do not fill the block. */
 static bool load_columns(binary_block *b, const fp_block *block, uint64_t chunks_at)
 {
@@ -183,15 +62,15 @@ static bool load_columns(binary_block *b, const fp_block *block, uint64_t chunks
 }
 
 static int load_directory(binary_block *b, const fp_read_context *context,
-                          const fp_binary_header *header, facpool_error *err)
+                          const fp_front_header *header, facpool_error *err)
 {
     const fp_block *block = b->base.block;
     const uint8_t *directory = context->scratch.data + header->header_bytes;
     size_t pages_bytes = (size_t)block->n_pages * FP_PAGE_ENTRY_BYTES;
     memcpy(b->directory, directory + pages_bytes, header->directory_bytes - pages_bytes);
-    if (!load_pages(b, block, directory) ||
+    if (!fp_front_load_pages(b->pages, block, b->base.codes->n, directory) ||
         !load_columns(b, block, block->offset + header->parsed.entry.open_bytes))
-        return damaged(b->base.source, block, "its directory", err);
+        return fp_front_fail_damaged(b->base.source, block, "its directory", err);
     return 0;
 }
 
@@ -199,21 +78,25 @@ static int open_block(const fp_source *base, size_t i, fp_read_context *context,
                       fp_open_block **out, facpool_error *err)
 {
     const fp_log_source *source = (const fp_log_source *)base;
-    fp_binary_header header;
-    int rc = read_front(source, i, context, &header, err);
+    fp_front_header header;
+    fp_front_rules rules = fp_binary_rules(base->schema.names.n);
+    fp_cached_dictionary *codes;
+    int rc = fp_front_open(&rules, source, i, context, &header, &codes, err);
     if (rc)
         return rc;
     const fp_block *block = &base->blocks[i];
     binary_block *b = new_block(block->n_pages, header.n_columns, header.directory_bytes);
-    if (!b)
+    if (!b) {
+        fp_cached_dictionary_release(codes);
         return fp_fail_nomem(err, header.directory_bytes);
+    }
     b->base.source = base;
     b->base.block = block;
     b->file = &source->file->file;
     b->all_ok = block->all_ok;
-    rc = load_dictionary(b, source, context, &header, err);
-    if (!rc)
-        rc = load_directory(b, context, &header, err);
+    b->codes = codes;
+    b->base.codes = &codes->texts;
+    rc = load_directory(b, context, &header, err);
     if (rc) {
         close_block(&b->base);
         return rc;
@@ -264,7 +147,8 @@ static int read_chunks(const binary_block *b, fp_read_context *context, uint32_t
         return rc;
     context->bytes_read += got;
     if (got != bytes)
-        return damaged(b->base.source, b->base.block, "a page (the file ends within it)", err);
+        return fp_front_fail_damaged(b->base.source, b->base.block,
+                                     "a page (the file ends within it)", err);
     return 0;
 }
 
@@ -319,7 +203,7 @@ static int decode_page(const binary_block *b, fp_read_context *context, uint32_t
     size_t bytes;
     const uint8_t *chunk = take_chunk(entry, at, &bytes);
     if (!chunk)
-        return damaged(b->base.source, b->base.block, "a page", err);
+        return fp_front_fail_damaged(b->base.source, b->base.block, "a page", err);
     uint64_t page[FP_PAGE_ROWS];
     bool in_place = is_word_column(column);
     uint64_t *words = in_place ? (uint64_t *)out + first : page;
@@ -328,7 +212,7 @@ static int decode_page(const binary_block *b, fp_read_context *context, uint32_t
     int rc = fp_words_decode_part(context->codec, entry[FP_CHUNK_ENCODING], chunk, bytes, words, n,
                                   begin, end, err);
     if (rc == FACPOOL_E_CORRUPT || (!rc && !in_place && !narrow(b, column, page, n, out, first)))
-        return damaged(b->base.source, b->base.block, "what a page decodes to", err);
+        return fp_front_fail_damaged(b->base.source, b->base.block, "what a page decodes to", err);
     return rc;
 }
 
@@ -371,10 +255,11 @@ static int read_messages(fp_open_block *base, fp_read_context *context, uint32_t
     const uint8_t *at = context->scratch.data;
     const uint8_t *chunk = take_chunk(chunk_entry(b, FP_STORED_MESSAGE, page), &at, &bytes);
     if (!chunk)
-        return damaged(base->source, base->block, "a page of messages", err);
+        return fp_front_fail_damaged(base->source, base->block, "a page of messages", err);
     rc = fp_texts_decode(context->codec, chunk, bytes, b->pages[page].n_rows, out, err);
     if (rc == FACPOOL_E_CORRUPT)
-        return damaged(base->source, base->block, "what a page of messages decodes to", err);
+        return fp_front_fail_damaged(base->source, base->block,
+                                     "what a page of messages decodes to", err);
     return rc;
 }
 

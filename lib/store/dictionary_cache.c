@@ -38,7 +38,6 @@ void fp_cached_dictionary_release(fp_cached_dictionary *dictionary)
         atomic_fetch_sub_explicit(&dictionary->references, 1, memory_order_acq_rel) != 1)
         return;
     fp_texts_free(&dictionary->texts);
-    fp_buffer_free(&dictionary->stored);
     fp_free(NULL, dictionary);
 }
 
@@ -48,27 +47,25 @@ static fp_cached_dictionary *hold(fp_cached_dictionary *dictionary)
     return dictionary;
 }
 
-fp_cached_dictionary *fp_dictionary_cache_find(fp_dictionary_cache *cache, const uint8_t *stored,
-                                               size_t size, size_t n)
+fp_cached_dictionary *fp_dictionary_cache_find(fp_dictionary_cache *cache, uint64_t checksum,
+                                               size_t stored_bytes, size_t n)
 {
     fp_cached_dictionary *found = NULL;
     fp_lock_enter(&cache->lock);
     for (size_t i = 0; !found && i < FP_CACHED_DICTIONARIES; i++) {
         fp_cached_dictionary *slot = cache->slots[i];
-        if (slot && slot->texts.n == n && slot->stored.size == size &&
-            memcmp(slot->stored.data, stored, size) == 0)
+        if (slot && slot->texts.n == n && slot->stored_bytes == stored_bytes &&
+            slot->checksum == checksum)
             found = hold(slot);
     }
     fp_lock_leave(&cache->lock);
     return found;
 }
 
-void fp_dictionary_cache_keep(fp_dictionary_cache *cache, fp_cached_dictionary *dictionary,
-                              const uint8_t *stored, size_t size)
+void fp_dictionary_cache_keep(fp_dictionary_cache *cache, fp_cached_dictionary *dictionary)
 {
     const fp_texts *texts = &dictionary->texts;
-    if (texts->offsets[texts->n] > MOST_TEXTS_BYTES ||
-        fp_buffer_put(&dictionary->stored, stored, size))
+    if (texts->offsets[texts->n] > MOST_TEXTS_BYTES)
         return;
     fp_lock_enter(&cache->lock);
     fp_cached_dictionary *replaced = cache->slots[cache->next];

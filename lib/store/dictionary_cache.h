@@ -1,11 +1,11 @@
 /* Decoded dictionaries of a file, kept for the next block: in most files one block's codes are
- * those of its neighbours, byte for byte. Shared by all snapshots of a file and all their readers.
+ * those of its neighbours, byte for byte, as their checksums tell. Shared by all snapshots of a
+ * file and all their readers.
  */
 #ifndef FP_STORE_DICTIONARY_CACHE_H
 #define FP_STORE_DICTIONARY_CACHE_H
 
 #include <stdatomic.h>
-#include "base/buffer.h"
 #include "base/text.h"
 #include "os/os.h"
 
@@ -15,7 +15,8 @@
 typedef struct fp_cached_dictionary {
     atomic_size_t references;
     fp_texts texts;
-    fp_buffer stored; /* what it was decoded from */
+    uint64_t checksum; /* of what it was decoded from */
+    size_t stored_bytes;
 } fp_cached_dictionary;
 
 typedef struct fp_dictionary_cache {
@@ -27,13 +28,13 @@ typedef struct fp_dictionary_cache {
 int fp_dictionary_cache_init(fp_dictionary_cache *cache, facpool_error *err);
 void fp_dictionary_cache_free(fp_dictionary_cache *cache);
 
-/* The dictionary of n texts that these stored bytes decode to, counted for the caller, or NULL. */
-fp_cached_dictionary *fp_dictionary_cache_find(fp_dictionary_cache *cache, const uint8_t *stored,
-                                               size_t size, size_t n);
+/* The dictionary of n texts that stored bytes with this checksum decode to, counted for the caller,
+ * or NULL. Where it is found nobody needs to read them. */
+fp_cached_dictionary *fp_dictionary_cache_find(fp_dictionary_cache *cache, uint64_t checksum,
+                                               size_t stored_bytes, size_t n);
 
-/* Keeps a dictionary for others, where it is not too large. `stored` is copied. */
-void fp_dictionary_cache_keep(fp_dictionary_cache *cache, fp_cached_dictionary *dictionary,
-                              const uint8_t *stored, size_t size);
+/* Keeps a dictionary for others, where it is not too large. */
+void fp_dictionary_cache_keep(fp_dictionary_cache *cache, fp_cached_dictionary *dictionary);
 
 fp_cached_dictionary *fp_cached_dictionary_new(void);                /* empty; NULL: NOMEM */
 void fp_cached_dictionary_release(fp_cached_dictionary *dictionary); /* takes NULL */

@@ -7,9 +7,10 @@
 #include "os/os.h"
 #include "store/dictionary_cache.h"
 #include "store/format.h"
-#include "store/sink.h"
 
-#define FP_PROBE_BYTES 64
+#include <facpool/sink.h>
+
+#define FP_PROBE_BYTES 4096
 
 /* ------------------------------------------------------------------ what is in a file */
 
@@ -37,6 +38,11 @@ int fp_log_find_contents(const fp_format *format, const fp_place *place, bool tr
 int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
                 fp_log_contents *contents, facpool_error *err);
 
+/* Whether the block that entry i of an index lists is where it says, by its header. Errors: IO,
+ * NOMEM. */
+int fp_log_find_entry(const fp_format *format, const fp_place *place, const fp_log_index *index,
+                      size_t i, bool *is_there, facpool_error *err);
+
 /* Takes blocks that fail their checks off the list, for good once an index block says so; *n gets
  * how many, those that could not be listed at all included. Errors: IO, NOMEM. */
 int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
@@ -58,10 +64,20 @@ void fp_log_file_release(fp_log_file *file); /* takes NULL */
 int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *path,
                      facpool_error *err);
 
+/* The same for a file whose format is known, and which may be empty. Errors: NOT_FOUND,
+ * UNSUPPORTED, IO, NOMEM. */
+int fp_log_file_open_known(fp_log_file **out, const char *path, facpool_error *err);
+
 /* The format of an open file, and whether it is empty (then the format is NULL). Errors:
  * UNSUPPORTED (no backup), IO. */
 int fp_log_probe(const fp_file *file, const char *path, const fp_format **format, bool *is_empty,
                  facpool_error *err);
+
+/* What a format's reading half keeps with a snapshot: made when it is first needed, freed with it.
+ */
+typedef struct fp_log_view {
+    void (*free)(struct fp_log_view *view);
+} fp_log_view;
 
 /* A snapshot of a file. */
 typedef struct fp_log_source {
@@ -70,6 +86,7 @@ typedef struct fp_log_source {
     fp_log_file *file;
     fp_log_contents contents;
     uint64_t file_bytes;
+    _Atomic(fp_log_view *) view; /* NULL until a format makes it */
 } fp_log_source;
 
 /* A source of what `contents` says, which it takes over on success. */
@@ -92,43 +109,78 @@ typedef struct fp_log_settings {
     const char *path;
     int32_t durability;
     int32_t compression_level; /* as the user gave it */
+    bool hidden;               /* a new file gets its name when it is closed, whole */
+    bool keep_identity;        /* a new file has the id and the time of the schema that is given */
 } fp_log_settings;
 
-/* A new file. `replace`: the one that is there, whose lock the caller holds. Errors: EXISTS, ... */
-int fp_log_create(fp_sink **out, const fp_log_settings *settings, const fp_schema *wanted,
-                  bool replace, facpool_error *err);
-
-/* Continues a file that is open for writing and locked; takes *file over on success. wanted NULL:
- * whatever factors and tag it has. Errors: MISMATCH, CORRUPT, IO, ... */
-int fp_log_resume(fp_sink **out, const fp_log_settings *settings, fp_file *file,
-                  const fp_schema *wanted, fp_sink_opening *opening, facpool_error *err);
-
-/* A sink's state; file_log_open.c makes it, file_log_write.c works on it. */
+/* A file being written; file_log_open.c makes it, file_log_write.c works on it. */
 typedef struct fp_log {
-    fp_sink base;
+    fp_schema schema; /* as stored */
     const fp_format *format;
     fp_file file;         /* locked for writing */
-    fp_log_file *reading; /* for snapshots: they must not hold the lock */
+    fp_log_file *reading; /* for snapshots: they must not hold the lock. NULL while hidden */
     int32_t durability;
-    int32_t level; /* of zstd; negative: none */
+    int32_t level;  /* of zstd; negative: none */
+    char *hidden;   /* the name it gets when it is closed; NULL: it has its name */
+    bool replaces;  /* then: a file that is there */
+    fp_file victim; /* that file, whose lock is held */
 
     fp_lock lock; /* guards all below */
     bool lock_ready;
     fp_log_contents contents;
-    uint64_t rows_end;         /* rows written when contents.end was reached */
-    int64_t unsynced_since_ns; /* when the first block behind durable_end was written */
-    bool syncing;              /* a thread is in a sync, without the lock */
-    bool failed;               /* then `failure` says why, for good */
-    bool sync_failed;          /* nothing unsynced can be believed to be there */
+    bool syncing;     /* a thread is in a sync, without the lock */
+    bool failed;      /* then `failure` says why, for good */
+    bool sync_failed; /* nothing unsynced can be believed to be there */
     facpool_error failure;
     fp_encoder *idle_encoders;
 } fp_log;
 
-extern const fp_sink_type fp_log_sink_type;
-void fp_log_free(fp_log *log);
+/* A new file. `victim`: NULL, or the file that it replaces, open and locked, which is taken over on
+ * success. Errors: EXISTS, ... */
+int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema *wanted,
+                  fp_file *victim, facpool_error *err);
+
+/* What resuming a file found. */
+typedef struct fp_log_findings {
+    uint64_t damaged_blocks;
+    uint64_t tail_bytes_cut;
+} fp_log_findings;
+
+/* Continues a file that is open for writing and locked; takes *file over on success. wanted NULL:
+ * whatever factors and tag it has. Errors: MISMATCH, CORRUPT, IO, ... */
+int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
+                  const fp_schema *wanted, fp_log_findings *findings, facpool_error *err);
+
+/* These may be called by any number of threads at once. After an error all give it again. */
+int fp_log_append(fp_log *log, const fp_batch *batch, facpool_error *err);
+int fp_log_sync(fp_log *log,
+                facpool_error *err); /* returns when all that was appended is durable */
+
+/* A snapshot of what was appended so far. Not of a hidden file. */
+int fp_log_source_of(fp_log *log, fp_source **out, facpool_error *err);
+
+/* Ends the file well (index, sync, its name if it is hidden), frees the log, also on error. */
+int fp_log_close(fp_log *log, facpool_error *err);
+void fp_log_free(fp_log *log); /* as it is: a hidden file is gone */
 
 /* Appends an index block and, where the durability syncs at all, syncs before and after. Lock
  * held. */
 int fp_log_end_well(fp_log *log, facpool_error *err);
+
+/* ------------------------------------------------------------------ as a sink */
+
+/* What `type_data` of the table is, while open is called: which format a new file gets. */
+typedef struct fp_file_choice {
+    const fp_format *format;
+    bool named; /* by the caller: a file of another format is not continued */
+    bool hidden;
+    const fp_schema *identity; /* NULL, or whose id and time a new file has */
+} fp_file_choice;
+
+/* The sink that all file formats share (file_log_sink.c). */
+extern const facpool_sink_type fp_file_sink_type;
+
+/* Closes a state that is writing without ending its file well. */
+void fp_file_sink_discard(void *state);
 
 #endif

@@ -1,10 +1,13 @@
 /* Looking at a whole file: what it says of itself, and whether every byte of it is sound. Called by
  * sink.c for the public calls and the tool. It reads, and changes nothing. */
 #include "store/file_log.h"
+#include "store/sink.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define VERIFY_AHEAD_BYTES ((size_t)1 << 20)
@@ -155,6 +158,49 @@ static int count_lost_rows(const fp_log_source *source, const fp_place *place,
     return 0;
 }
 
+/* Where damage is, for people: a line's number where the file has lines. */
+static void describe_place(const fp_log_source *source, const fp_place *place, uint64_t offset,
+                           char *text, size_t capacity)
+{
+    const fp_line_type *lines = source->format->lines;
+    uint64_t number;
+    if (lines && !lines->number_of_line(place, offset, &number, NULL))
+        snprintf(text, capacity, "line %" PRIu64, number);
+    else
+        snprintf(text, capacity, "byte %" PRIu64, offset);
+}
+
+static int tell_damage(const fp_log_source *source, const fp_place *place,
+                       const facpool_verify_report *report, facpool_error *err)
+{
+    char first[64];
+    describe_place(source, place, report->first_damage, first, sizeof first);
+    return fp_fail(err, FACPOOL_E_CORRUPT,
+                   "'%s': %" PRIu64 " damaged %s, the first at %s: their tasks run again when the "
+                   "run is resumed",
+                   source->base.path, report->damaged_blocks,
+                   source->format->lines ? "line(s)" : "block(s)", first);
+}
+
+static int verify_source(const fp_log_source *source, const fp_place *place,
+                         facpool_verify_report *report, facpool_error *err)
+{
+    const fp_log_contents *contents = &source->contents;
+    bool has_lines = source->format->lines != NULL;
+    uint64_t n_damaged = contents->counts.damaged;
+    if (n_damaged) {
+        note_damage(report, n_damaged, 0, contents->first_damage);
+        report->blocks += has_lines ? 0 : n_damaged;
+        report->rows_damaged += has_lines ? n_damaged : 0;
+    }
+    int rc = verify_blocks(source, place, report, err);
+    if (!rc && n_damaged)
+        rc = count_lost_rows(source, place, report, err);
+    report->tail_bytes = source->base.tail_bytes;
+    report->closed = contents->closed && !report->tail_bytes;
+    return rc;
+}
+
 int fp_log_verify(const char *path, facpool_verify_report *report, facpool_error *err)
 {
     fp_log_source *source;
@@ -162,34 +208,19 @@ int fp_log_verify(const char *path, facpool_verify_report *report, facpool_error
     if (rc)
         return rc;
     facpool_verify_report found = FACPOOL_VERIFY_REPORT_INIT;
-    const fp_log_contents *contents = &source->contents;
-    fp_window window;
+    fp_window window = {0};
+    fp_place place = {.window = &window,
+                      .schema = &source->base.schema,
+                      .header_end = source->contents.header_end};
     rc = fp_window_init(&window, &source->file->file, VERIFY_AHEAD_BYTES, err);
-    if (rc) {
-        fp_source_release(&source->base);
-        return rc;
+    if (!rc)
+        rc = verify_source(source, &place, &found, err);
+    if (!rc) {
+        *report = found;
+        if (found.damaged_blocks)
+            rc = tell_damage(source, &place, &found, err);
     }
-    fp_place place = {
-        .window = &window, .schema = &source->base.schema, .header_end = contents->header_end};
-    if (contents->counts.damaged) {
-        note_damage(&found, contents->counts.damaged, 0, contents->first_damage);
-        found.blocks += contents->counts.damaged;
-    }
-    rc = verify_blocks(source, &place, &found, err);
-    if (!rc && contents->counts.damaged)
-        rc = count_lost_rows(source, &place, &found, err);
-    found.tail_bytes = source->base.tail_bytes;
-    found.closed = contents->closed && !found.tail_bytes;
     fp_window_free(&window);
     fp_source_release(&source->base);
-    if (rc)
-        return rc;
-    *report = found;
-    if (found.damaged_blocks)
-        return fp_fail(err, FACPOOL_E_CORRUPT,
-                       "'%s': %llu damaged blocks, the first at byte %llu: their tasks run again "
-                       "when the run is resumed",
-                       path, (unsigned long long)found.damaged_blocks,
-                       (unsigned long long)found.first_damage);
-    return 0;
+    return rc;
 }

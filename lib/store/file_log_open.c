@@ -10,6 +10,7 @@
 
 #define DEFAULT_COMPRESSION_LEVEL 1
 #define OPEN_AHEAD_BYTES          ((size_t)64 << 10)
+#define BLANK_LINE_BYTES          4096 /* less than the longest row of any schema */
 
 void fp_log_free(fp_log *log)
 {
@@ -20,8 +21,12 @@ void fp_log_free(fp_log *log)
     }
     fp_log_contents_free(&log->contents);
     fp_log_file_release(log->reading);
+    if (log->hidden)
+        fp_file_discard(&log->file);
     fp_file_close(&log->file);
-    fp_schema_free(&log->base.schema);
+    fp_file_close(&log->victim);
+    fp_free(NULL, log->hidden);
+    fp_schema_free(&log->schema);
     if (log->lock_ready)
         fp_lock_destroy(&log->lock);
     fp_free(NULL, log);
@@ -32,9 +37,9 @@ static int log_new(fp_log **out, const fp_log_settings *settings, facpool_error 
     fp_log *log = fp_alloc_zero(NULL, 1, sizeof *log);
     if (!log)
         return fp_fail_nomem(err, sizeof *log);
-    log->base.type = &fp_log_sink_type;
     log->format = settings->format;
     log->file = (fp_file)FP_FILE_CLOSED;
+    log->victim = (fp_file)FP_FILE_CLOSED;
     log->durability = settings->durability ? settings->durability : FACPOOL_DURABILITY_GROUP;
     log->level = settings->compression_level;
     if (log->level == 0)
@@ -53,8 +58,7 @@ static int log_new(fp_log **out, const fp_log_settings *settings, facpool_error 
  */
 static int open_reading(fp_log *log, const char *path, facpool_error *err)
 {
-    const fp_format *format;
-    int rc = fp_log_file_open(&log->reading, &format, path, err);
+    int rc = fp_log_file_open_known(&log->reading, path, err);
     if (rc)
         return rc;
     if (!fp_file_is_at(&log->file, path) || !fp_file_is_at(&log->reading->file, path))
@@ -63,65 +67,159 @@ static int open_reading(fp_log *log, const char *path, facpool_error *err)
     return 0;
 }
 
-static int name_file(fp_schema *schema, const fp_schema *wanted, facpool_error *err)
+/* A file of lines has no place for an id: zeros, which say that it is not known. */
+static int name_file(fp_schema *schema, const fp_format *format, const fp_schema *wanted,
+                     bool keep_identity, facpool_error *err)
 {
     int rc = fp_schema_copy(schema, wanted, err);
-    if (!rc)
+    if (!rc && format->lines)
+        memset(schema->file_id, 0, sizeof schema->file_id);
+    else if (!rc && !keep_identity)
         rc = fp_random(schema->file_id, sizeof schema->file_id, err);
-    schema->created_us = fp_clock_wall_us();
+    if (!rc && !keep_identity)
+        schema->created_us = fp_clock_wall_us();
     return rc;
 }
 
-/* The header goes into a file that is locked before anyone can see it, and that gets its name when
- * it is on the disk: there is no moment at which a reader or another writer finds half of it. */
-static int publish_header(fp_log *log, const char *path, bool replace, facpool_error *err)
+/* Writes the header into a file that nobody sees yet and that is locked before anyone can. */
+static int write_header(fp_log *log, const char *path, facpool_error *err)
 {
     fp_buffer header = {0};
-    int rc = log->format->encode_header(&log->base.schema, &header, err);
+    int rc = log->format->encode_header(&log->schema, &header, err);
     if (!rc)
         rc = fp_file_create_temp(&log->file, path, err);
-    if (rc)
-        goto done;
+    if (rc) {
+        fp_buffer_free(&header);
+        return rc;
+    }
     rc = fp_file_lock(&log->file, err);
     if (!rc)
         rc = fp_file_write(&log->file, header.data, header.size, 0, err);
-    if (!rc)
-        rc = fp_file_sync(&log->file, err);
-    if (!rc)
-        rc = fp_file_publish(&log->file, path, replace, err);
     if (rc)
         fp_file_discard(&log->file);
     log->contents.header_end = header.size;
     log->contents.end = header.size;
     log->contents.durable_end = header.size;
-done:
     fp_buffer_free(&header);
     return rc;
 }
 
-int fp_log_create(fp_sink **out, const fp_log_settings *settings, const fp_schema *wanted,
-                  bool replace, facpool_error *err)
+/* A file gets its name when its header is on the disk: there is no moment at which a reader or
+ * another writer finds half of it. */
+static int publish_now(fp_log *log, const char *path, bool replace, facpool_error *err)
+{
+    int rc = fp_file_sync(&log->file, err);
+    if (!rc)
+        rc = fp_file_publish(&log->file, path, replace, err);
+    if (rc)
+        fp_file_discard(&log->file);
+    return rc ? rc : open_reading(log, path, err);
+}
+
+/* Takes note of the name that the file is to get when it is closed. */
+static int publish_later(fp_log *log, const char *path, fp_file *victim, facpool_error *err)
+{
+    log->hidden = fp_strdup(NULL, path);
+    if (!log->hidden) {
+        fp_file_discard(&log->file);
+        return fp_fail_nomem(err, strlen(path) + 1);
+    }
+    log->replaces = victim != NULL;
+    if (victim) {
+        log->victim = *victim;
+        *victim = (fp_file)FP_FILE_CLOSED;
+    }
+    return 0;
+}
+
+int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema *wanted,
+                  fp_file *victim, facpool_error *err)
 {
     fp_log *log = NULL;
     int rc = log_new(&log, settings, err);
     if (rc)
         return rc;
-    rc = name_file(&log->base.schema, wanted, err);
+    rc = name_file(&log->schema, log->format, wanted, settings->keep_identity, err);
     if (!rc)
-        rc = publish_header(log, settings->path, replace, err);
+        rc = write_header(log, settings->path, err);
+    if (!rc && victim && (rc = fp_file_take_rights(&log->file, victim, err)))
+        fp_file_discard(&log->file);
     if (!rc)
-        rc = open_reading(log, settings->path, err);
+        rc = settings->hidden ? publish_later(log, settings->path, victim, err)
+                              : publish_now(log, settings->path, victim != NULL, err);
     if (rc) {
         fp_log_free(log);
         return rc;
     }
-    *out = &log->base;
+    *out = log;
     return 0;
 }
 
-/* Reads the header, compares it with what is wanted, and finds the blocks. One who goes on writing
- * (wanted is given) runs the tasks of damaged blocks again: those blocks must not be read any
- * more, or some of their rows would be there twice. */
+/* Spaces, and a newline now and then: a line that is longer than any row is never called blank. */
+static int write_blanks(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err)
+{
+    char blanks[BLANK_LINE_BYTES];
+    memset(blanks, ' ', sizeof blanks);
+    blanks[sizeof blanks - 1] = '\n';
+    int rc = 0;
+    for (uint64_t done = 0; !rc && done < n; done += sizeof blanks) {
+        uint64_t left = n - done;
+        size_t step = left < sizeof blanks ? (size_t)left : sizeof blanks;
+        rc = fp_file_write(file, blanks, step, offset + done, err);
+    }
+    return rc;
+}
+
+/* Gives damaged lines up, so that other programs can read the file, and no reader complains for
+ * ever: the one thing that is ever overwritten in a file. What they held is run again. */
+static int blank_bad_lines(fp_log *log, const fp_place *place, uint64_t *n, facpool_error *err)
+{
+    fp_log_contents *contents = &log->contents;
+    uint64_t n_blanked = 0;
+    for (uint64_t at = 0, bad, bytes; contents->counts.damaged; at = bad + bytes + 1) {
+        int rc = log->format->lines->find_bad_line(place, at, contents->end, &bad, &bytes, err);
+        if (!rc && bad == UINT64_MAX)
+            break;
+        if (!rc)
+            rc = write_blanks(&log->file, bad, bytes, err);
+        if (rc)
+            return rc;
+        n_blanked++;
+    }
+    contents->counts.given_up += n_blanked;
+    contents->counts.damaged = 0;
+    *n = n_blanked;
+    return 0;
+}
+
+/* A file of lines may end within its first row: then there is nothing in it to go by, and nothing
+ * to lose. The error of reading its header stands where it is something else. */
+static int take_over_beginning(fp_log *log, fp_window *window, const fp_schema *wanted,
+                               facpool_error *err)
+{
+    fp_place place = {.window = window, .schema = wanted};
+    bool is_beginning = false;
+    int rc = log->format->lines->is_beginning(&place, &is_beginning, err);
+    if (!rc)
+        rc = is_beginning ? name_file(&log->schema, log->format, wanted, false, err)
+                          : FACPOOL_E_CORRUPT;
+    return rc;
+}
+
+/* Finds the blocks. One who goes on writing (wanted is given) runs the tasks of damaged blocks
+ * again: those blocks must not be read any more, or some of their rows would be there twice. */
+static int take_over_blocks(fp_log *log, const fp_place *place, bool goes_on, uint64_t *n_given_up,
+                            facpool_error *err)
+{
+    int rc = fp_log_find_contents(log->format, place, true, &log->contents, err);
+    if (rc || !goes_on)
+        return rc;
+    return log->format->lines
+               ? blank_bad_lines(log, place, n_given_up, err)
+               : fp_log_give_up_damaged(log->format, place, &log->contents, n_given_up, err);
+}
+
+/* Reads the header, compares it with what is wanted, and finds the blocks. */
 static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uint64_t *file_bytes,
                      uint64_t *n_given_up, facpool_error *err)
 {
@@ -129,18 +227,19 @@ static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uin
     int rc = fp_window_init(&window, &log->file, OPEN_AHEAD_BYTES, err);
     if (rc)
         return rc;
-    fp_schema *schema = &log->base.schema;
+    fp_schema *schema = &log->schema;
     uint64_t header_end;
     rc = log->format->parse_header(&window, schema, &header_end, err);
-    if (!rc && wanted)
-        rc = fp_schema_match_factors(schema, wanted, path, err);
-    if (!rc && wanted)
-        rc = fp_schema_match_tag(schema, wanted, path, err);
-    if (!rc) {
-        fp_place place = {.window = &window, .schema = schema, .header_end = header_end};
-        rc = fp_log_find_contents(log->format, &place, true, &log->contents, err);
+    if (rc == FACPOOL_E_CORRUPT && log->format->lines && wanted) {
+        rc = take_over_beginning(log, &window, wanted, err);
+    } else {
         if (!rc && wanted)
-            rc = fp_log_give_up_damaged(log->format, &place, &log->contents, n_given_up, err);
+            rc = fp_schema_match_factors(schema, wanted, path, err);
+        if (!rc && wanted)
+            rc = fp_schema_match_tag(schema, wanted, path, err);
+        fp_place place = {.window = &window, .schema = schema, .header_end = header_end};
+        if (!rc)
+            rc = take_over_blocks(log, &place, wanted != NULL, n_given_up, err);
     }
     *file_bytes = window.size;
     fp_window_free(&window);
@@ -162,8 +261,8 @@ static int settle(fp_log *log, uint64_t file_bytes, facpool_error *err)
     return rc;
 }
 
-int fp_log_resume(fp_sink **out, const fp_log_settings *settings, fp_file *file,
-                  const fp_schema *wanted, fp_sink_opening *opening, facpool_error *err)
+int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
+                  const fp_schema *wanted, fp_log_findings *findings, facpool_error *err)
 {
     fp_log *log = NULL;
     int rc = log_new(&log, settings, err);
@@ -188,9 +287,8 @@ int fp_log_resume(fp_sink **out, const fp_log_settings *settings, fp_file *file,
         return rc;
     }
     *file = (fp_file)FP_FILE_CLOSED;
-    opening->existed = true;
-    opening->damaged_blocks = wanted ? n_given_up : log->contents.counts.damaged;
-    opening->tail_bytes_cut = file_bytes - end;
-    *out = &log->base;
+    findings->damaged_blocks = wanted ? n_given_up : log->contents.counts.damaged;
+    findings->tail_bytes_cut = file_bytes - end;
+    *out = log;
     return 0;
 }

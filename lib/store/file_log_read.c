@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "store/registry.h"
 
 #include <string.h>
 
@@ -58,8 +59,7 @@ int fp_log_probe(const fp_file *file, const char *path, const fp_format **format
     return 0;
 }
 
-int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *path,
-                     facpool_error *err)
+int fp_log_file_open_known(fp_log_file **out, const char *path, facpool_error *err)
 {
     fp_log_file *opened = fp_alloc(NULL, sizeof *opened);
     if (!opened)
@@ -71,15 +71,28 @@ int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *pa
         fp_free(NULL, opened);
         return rc;
     }
+    rc = fp_file_open(&opened->file, path, false, err);
+    if (rc) {
+        fp_log_file_release(opened);
+        return rc;
+    }
+    *out = opened;
+    return 0;
+}
+
+int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *path,
+                     facpool_error *err)
+{
+    fp_log_file *opened = NULL;
     const fp_format *found = NULL;
     bool is_empty = false;
-    rc = fp_file_open(&opened->file, path, false, err);
+    int rc = fp_log_file_open_known(&opened, path, err);
     if (!rc)
         rc = fp_log_probe(&opened->file, path, &found, &is_empty, err);
     if (!rc && is_empty)
         rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                     "'%s' is empty: no facpool backup, or one whose creation was cut short by a "
-                     "power loss",
+                     "'%s' is empty: no facpool backup, or one without a row yet, or one whose "
+                     "creation was cut short by a power loss",
                      path);
     if (rc) {
         fp_log_file_release(opened);
@@ -93,6 +106,9 @@ int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *pa
 void fp_log_source_free(fp_source *base)
 {
     fp_log_source *source = (fp_log_source *)base;
+    fp_log_view *view = atomic_load_explicit(&source->view, memory_order_relaxed);
+    if (view)
+        view->free(view);
     fp_log_file_release(source->file);
     fp_log_contents_free(&source->contents);
     fp_schema_free(&base->schema);
@@ -110,7 +126,9 @@ int fp_log_source_new(fp_log_source **out, const fp_format *format, fp_log_file 
         return fp_fail_nomem(err, sizeof *source);
     fp_source *base = &source->base;
     base->type = format->source_type;
+    base->zero_copy = format->zero_copy;
     atomic_init(&base->references, 1);
+    atomic_init(&source->view, NULL);
     source->format = format;
     source->file = fp_log_file_hold(file);
     base->path = fp_strdup(NULL, path);
@@ -170,12 +188,7 @@ static int is_still_there(const fp_log_source *old, const fp_place *place, bool 
     size_t n = old->contents.index.n;
     if (!*is || n == 0)
         return 0;
-    const fp_log_entry *last = &old->contents.index.entries[n - 1];
-    fp_parsed_block parsed;
-    int rc = old->format->parse_block(place, last->block.offset, &parsed, err);
-    *is = !rc && parsed.state == FP_BLOCK_WHOLE && !parsed.is_index &&
-          parsed.entry.sequence == last->sequence && parsed.entry.block.bytes == last->block.bytes;
-    return rc;
+    return fp_log_find_entry(old->format, place, &old->contents.index, n - 1, is, err);
 }
 
 static int walk_on(fp_log_source **out, const fp_log_source *old, const fp_place *place,
@@ -197,6 +210,9 @@ static int walk_on(fp_log_source **out, const fp_log_source *old, const fp_place
 /* *out stays NULL where the older snapshot is of no use. */
 static int open_from(fp_log_source **out, fp_log_source *old, facpool_error *err)
 {
+    /* Bad lines may have been blanked since, which leaves no trace behind what was seen. */
+    if (old->format->lines && old->contents.counts.damaged)
+        return 0;
     fp_window window;
     int rc = fp_window_init(&window, &old->file->file, OPEN_AHEAD_BYTES, err);
     if (rc)

@@ -8,11 +8,14 @@
  * beyond it is where a write was torn, and the log ends there. Blocks beyond the durable end are
  * read whole, so that no reader ever sees a torn one. Blocks of a writer that never syncs say so:
  * no durable end can tell damage from a tear among them, so whatever is good behind a gap is kept.
+ * It is the same with blocks of lines, which the format has found to be good in every byte.
  */
 #include "store/file_log.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
+
+#include <string.h>
 
 #define WALK_AHEAD_BYTES  ((size_t)256 << 10)
 #define LEAST_BLOCK_BYTES 64
@@ -74,20 +77,40 @@ static int add_block(walk *w, uint64_t offset, const fp_parsed_block *parsed, fa
     return rc;
 }
 
-/* A stretch without a good block, or a jump in the sequence (then it is empty). An untrusted
- * sequence number proves no more missing blocks than there was room for. */
+/* How many blocks are missing in a stretch. An untrusted sequence number proves no more than there
+ * was room for; in a file of lines each bad one is one. */
+static int count_missing(const walk *w, uint64_t offset, uint64_t end, uint64_t next_sequence,
+                         uint64_t *missing, facpool_error *err)
+{
+    uint64_t most = (end - offset) / LEAST_BLOCK_BYTES;
+    uint64_t n = next_sequence - w->next_sequence;
+    n = n < most ? n : most;
+    const fp_line_type *lines = w->format->lines;
+    for (uint64_t at = offset, bad, bytes; lines && at < end; at = bad + bytes + 1) {
+        int rc = lines->find_bad_line(w->place, at, end, &bad, &bytes, err);
+        if (rc)
+            return rc;
+        if (bad == UINT64_MAX)
+            break;
+        n++;
+    }
+    *missing = n ? n : 1;
+    return 0;
+}
+
+/* A stretch without a good block, or a jump in the sequence (then it is empty). */
 static int add_gap(walk *w, uint64_t offset, uint64_t end, uint64_t next_sequence,
                    facpool_error *err)
 {
-    uint64_t missing = next_sequence - w->next_sequence;
-    uint64_t most = (end - offset) / LEAST_BLOCK_BYTES;
-    if (missing > most)
-        missing = most;
+    uint64_t missing;
+    int rc = count_missing(w, offset, end, next_sequence, &missing, err);
+    if (rc)
+        return rc;
     walked item = {.offset = offset,
                    .end = end,
                    .n_entries = w->contents->index.n,
                    .next_sequence = next_sequence,
-                   .missing = missing ? missing : 1,
+                   .missing = missing,
                    .is_gap = true};
     w->next_sequence = next_sequence;
     return add_item(w, &item, err);
@@ -99,6 +122,15 @@ static bool is_next(const walk *w, const fp_parsed_block *parsed)
     return parsed->state != FP_BLOCK_BAD && parsed->entry.sequence >= w->next_sequence;
 }
 
+/* Lines have no numbers of their own: their blocks are counted as they come. */
+static int parse_at(const walk *w, uint64_t offset, fp_parsed_block *parsed, facpool_error *err)
+{
+    int rc = w->format->parse_block(w->place, offset, parsed, err);
+    if (!rc && w->format->lines)
+        parsed->entry.sequence = w->next_sequence;
+    return rc;
+}
+
 /* The next good block behind a bad one. *offset is UINT64_MAX where there is none. */
 static int find_next(walk *w, uint64_t from, uint64_t *offset, fp_parsed_block *parsed,
                      facpool_error *err)
@@ -107,7 +139,7 @@ static int find_next(walk *w, uint64_t from, uint64_t *offset, fp_parsed_block *
         int rc = w->format->find_block(w->place, from, offset, err);
         if (rc || *offset == UINT64_MAX)
             return rc;
-        rc = w->format->parse_block(w->place, *offset, parsed, err);
+        rc = parse_at(w, *offset, parsed, err);
         if (rc || is_next(w, parsed))
             return rc;
     }
@@ -119,7 +151,7 @@ static int read_headers(walk *w, uint64_t offset, facpool_error *err)
     uint64_t size = w->place->window->size;
     while (offset < size) {
         fp_parsed_block parsed;
-        int rc = w->format->parse_block(w->place, offset, &parsed, err);
+        int rc = parse_at(w, offset, &parsed, err);
         if (rc)
             return rc;
         uint64_t gap = offset;
@@ -236,6 +268,8 @@ int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index
         rc = decide(&w, entries_before, err);
     if (rc)
         contents->index.n = entries_before;
+    else if (format->lines)
+        contents->closed = contents->end == place->window->size;
     fp_free(NULL, w.items);
     return rc;
 }
@@ -284,18 +318,51 @@ int fp_log_find_contents(const fp_format *format, const fp_place *place, bool tr
     return 0;
 }
 
-/* Whether the block that the index lists is there and sound, every byte of it. */
-static int check_entry(const fp_format *format, const fp_place *place, fp_log_entry *entry,
-                       facpool_error *err)
+/* A block of lines may have grown since: those that it had must be as they were. */
+static bool are_same_lines(const fp_log_index *index, size_t i, const fp_block *found)
 {
+    const fp_block *known = &index->entries[i].block;
+    return known->n_rows == found->n_rows && known->bytes == found->bytes &&
+           known->date_min == found->date_min && known->date_max == found->date_max &&
+           known->timestamp_min == found->timestamp_min &&
+           known->timestamp_max == found->timestamp_max &&
+           memcmp(known->status_rows, found->status_rows, sizeof known->status_rows) == 0 &&
+           strcmp(fp_log_index_code_min(index, i), found->code_min) == 0 &&
+           strcmp(fp_log_index_code_max(index, i), found->code_max) == 0;
+}
+
+int fp_log_find_entry(const fp_format *format, const fp_place *place, const fp_log_index *index,
+                      size_t i, bool *is_there, facpool_error *err)
+{
+    const fp_log_entry *entry = &index->entries[i];
+    uint64_t end = entry->block.offset + entry->block.bytes, size = place->window->size;
     fp_parsed_block parsed;
+    if (format->lines && end < size)
+        place->window->size = end;
     int rc = format->parse_block(place, entry->block.offset, &parsed, err);
+    place->window->size = size;
     if (rc)
         return rc;
-    entry->is_given_up = parsed.state != FP_BLOCK_WHOLE || parsed.is_index ||
-                         parsed.entry.sequence != entry->sequence ||
-                         parsed.entry.block.bytes != entry->block.bytes;
-    if (entry->is_given_up)
+    *is_there = parsed.state == FP_BLOCK_WHOLE && !parsed.is_index;
+    if (format->lines)
+        *is_there = *is_there && are_same_lines(index, i, &parsed.entry.block);
+    else
+        *is_there = *is_there && parsed.entry.sequence == entry->sequence &&
+                    parsed.entry.block.bytes == entry->block.bytes;
+    return 0;
+}
+
+/* Whether the block that the index lists is there and sound, every byte of it. */
+static int check_entry(const fp_format *format, const fp_place *place, const fp_log_index *index,
+                       size_t i, facpool_error *err)
+{
+    fp_log_entry *entry = &index->entries[i];
+    bool is_there;
+    int rc = fp_log_find_entry(format, place, index, i, &is_there, err);
+    if (rc)
+        return rc;
+    entry->is_given_up = !is_there;
+    if (!is_there)
         return 0;
     fp_block_check check;
     rc = format->check_block(place, entry->block.offset, &check, err);
@@ -308,7 +375,7 @@ int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < contents->index.n; i++)
-        rc = check_entry(format, place, &contents->index.entries[i], err);
+        rc = check_entry(format, place, &contents->index, i, err);
     if (rc)
         return rc;
     *n = fp_log_index_compact(&contents->index) + contents->counts.damaged;

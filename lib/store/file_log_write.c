@@ -1,22 +1,12 @@
-/* Appending to a file: encode outside the lock, seal and write within it, sync in groups. Called
- * through fp_sink_type by any number of threads at once (tick by one). Nothing that was written is
- * ever written again; after a failed write or sync the log takes nothing more, for good. */
+/* Appending to a file: encode outside the lock, seal and write within it, sync without it. Called
+ * by the file sink, on any number of threads at once. Nothing that was written is ever written
+ * again; after a failed write or sync the log takes nothing more, for good. */
 #include "store/file_log.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
 
 #include <assert.h>
-
-#define GROUP_NS      ((int64_t)100 * 1000000)
-#define GROUP_BYTES   ((uint64_t)64 << 20)
-#define SYNC_RETRY_NS ((int64_t)10 * 1000000)
-
-static void add_write_time(fp_log *log, int64_t started_ns)
-{
-    atomic_fetch_add_explicit(&log->base.write_ns, fp_clock_ns() - started_ns,
-                              memory_order_relaxed);
-}
 
 /* ------------------------------------------------------------------ failing (lock held) */
 
@@ -51,8 +41,6 @@ static int write_at_end(fp_log *log, const void *bytes, size_t n, facpool_error 
 static int sync_now(fp_log *log, facpool_error *err)
 {
     uint64_t end = log->contents.end;
-    uint64_t rows = log->rows_end;
-    int64_t started_ns = fp_clock_ns();
     log->syncing = true;
     fp_lock_leave(&log->lock);
     facpool_error error = FACPOOL_ERROR_INIT;
@@ -66,8 +54,6 @@ static int sync_now(fp_log *log, facpool_error *err)
         rc = fail_for_good(log, &error, err);
     } else {
         log->contents.durable_end = end;
-        log->unsynced_since_ns = started_ns;
-        atomic_store_explicit(&log->base.rows_durable, rows, memory_order_relaxed);
     }
     fp_lock_wake_all(&log->lock);
     return rc;
@@ -86,41 +72,11 @@ static int sync_until(fp_log *log, uint64_t target, facpool_error *err)
     return rc;
 }
 
-static int log_sync(fp_sink *sink, facpool_error *err)
+int fp_log_sync(fp_log *log, facpool_error *err)
 {
-    fp_log *log = (fp_log *)sink;
-    int64_t started_ns = fp_clock_ns();
     fp_lock_enter(&log->lock);
     int rc = log->failed ? refuse(log, err) : sync_until(log, log->contents.end, err);
     fp_lock_leave(&log->lock);
-    add_write_time(log, started_ns);
-    return rc;
-}
-
-static int log_tick(fp_sink *sink, int64_t now_ns, int64_t *next_ns, facpool_error *err)
-{
-    fp_log *log = (fp_log *)sink;
-    int rc = 0;
-    fp_lock_enter(&log->lock);
-    uint64_t unsynced = log->contents.end - log->contents.durable_end;
-    int64_t next = INT64_MAX;
-    if (log->failed) {
-        rc = refuse(log, err);
-    } else if (log->durability == FACPOOL_DURABILITY_GROUP && unsynced) {
-        next = log->unsynced_since_ns + GROUP_NS;
-        if (log->syncing) {
-            next = now_ns + SYNC_RETRY_NS;
-        } else if (now_ns >= next || unsynced >= GROUP_BYTES) {
-            int64_t started_ns = fp_clock_ns();
-            rc = sync_now(log, err);
-            add_write_time(log, started_ns);
-            bool more = log->contents.end > log->contents.durable_end;
-            next = more ? log->unsynced_since_ns + GROUP_NS : INT64_MAX;
-        }
-    }
-    fp_lock_leave(&log->lock);
-    if (!rc)
-        *next_ns = next;
     return rc;
 }
 
@@ -137,7 +93,7 @@ static int take_encoder(fp_log *log, fp_encoder **out, facpool_error *err)
     if (rc)
         return rc;
     if (!encoder)
-        encoder = log->format->new_encoder(&log->base.schema, log->level);
+        encoder = log->format->new_encoder(&log->schema, log->level);
     if (!encoder)
         return fp_fail_nomem(err, sizeof *encoder);
     *out = encoder;
@@ -174,13 +130,9 @@ static int append_block(fp_log *log, fp_encoded_block *block, facpool_error *err
     block->entry.sequence = seal.sequence;
     rc = fp_log_index_add(&contents->index, &block->entry, err);
     assert(!rc);
-    if (contents->end == contents->durable_end)
-        log->unsynced_since_ns = fp_clock_ns();
     contents->end += block->size;
     contents->next_sequence++;
     contents->closed = false;
-    log->rows_end += block->entry.block.n_rows;
-    atomic_store_explicit(&log->base.rows_written, log->rows_end, memory_order_relaxed);
     return 0;
 }
 
@@ -193,8 +145,6 @@ static int append_rows(fp_log *log, fp_encoder *encoder, const fp_batch *batch, 
         return rc;
     fp_lock_enter(&log->lock);
     rc = append_block(log, &block, err);
-    if (!rc && log->durability == FACPOOL_DURABILITY_BATCH)
-        rc = sync_until(log, log->contents.end, err);
     fp_lock_leave(&log->lock);
     return rc;
 }
@@ -208,11 +158,9 @@ static void give_up(fp_log *log, const facpool_error *error)
     fp_lock_leave(&log->lock);
 }
 
-static int log_append(fp_sink *sink, const fp_batch *batch, facpool_error *err)
+int fp_log_append(fp_log *log, const fp_batch *batch, facpool_error *err)
 {
-    fp_log *log = (fp_log *)sink;
     assert(batch->n_rows >= 1 && batch->n_rows <= FP_BLOCK_ROWS);
-    int64_t started_ns = fp_clock_ns();
     fp_encoder *encoder = NULL;
     int rc = take_encoder(log, &encoder, err);
     if (rc)
@@ -226,7 +174,6 @@ static int log_append(fp_sink *sink, const fp_batch *batch, facpool_error *err)
             give_up(log, &error);
     }
     return_encoder(log, encoder);
-    add_write_time(log, started_ns);
     return rc ? fp_error_copy(err, &error) : 0;
 }
 
@@ -241,7 +188,7 @@ static int write_index(fp_log *log, facpool_error *err)
                     .durable_end = contents->durable_end,
                     .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
     fp_buffer bytes = {0};
-    int rc = log->format->encode_index(&log->base.schema, &contents->index, contents->counts, &seal,
+    int rc = log->format->encode_index(&log->schema, &contents->index, contents->counts, &seal,
                                        &bytes, err);
     if (!rc)
         rc = write_at_end(log, bytes.data, bytes.size, err);
@@ -266,27 +213,46 @@ int fp_log_end_well(fp_log *log, facpool_error *err)
     return rc;
 }
 
-static int log_close(fp_sink *sink, facpool_error *err)
+/* Gives a hidden file its name: all of it is on the disk first, whatever the durability. Writers
+ * keep away from a locked file that is to be replaced; others may have moved one in its place. */
+static int publish(fp_log *log, facpool_error *err)
 {
-    fp_log *log = (fp_log *)sink;
-    int64_t started_ns = fp_clock_ns();
+    int rc = sync_until(log, log->contents.end, err);
+    if (!rc && log->replaces && !fp_file_is_at(&log->victim, log->hidden))
+        rc = fp_fail(err, FACPOOL_E_BUSY,
+                     "'%s' was moved, removed or replaced by another process meanwhile: what is "
+                     "there now was left as it is",
+                     log->hidden);
+    if (!rc)
+        rc = fp_file_publish(&log->file, log->hidden, log->replaces, err);
+    if (!rc) {
+        fp_free(NULL, log->hidden);
+        log->hidden = NULL;
+    }
+    return rc;
+}
+
+int fp_log_close(fp_log *log, facpool_error *err)
+{
     fp_lock_enter(&log->lock);
     while (log->syncing)
         fp_lock_wait(&log->lock);
     int rc = log->failed ? refuse(log, err) : fp_log_end_well(log, err);
+    if (!rc && log->hidden)
+        rc = publish(log, err);
     /* After a failed write, what was written before it can still be made durable. Where that fails
      * too there is nothing to add to the error that is reported already. */
-    if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE)
+    if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE && !log->hidden)
         (void)fp_file_sync(&log->file, NULL);
     fp_lock_leave(&log->lock);
-    add_write_time(log, started_ns);
     fp_log_free(log);
     return rc;
 }
 
-static int log_source(fp_sink *sink, fp_source **out, facpool_error *err)
+int fp_log_source_of(fp_log *log, fp_source **out, facpool_error *err)
 {
-    fp_log *log = (fp_log *)sink;
+    if (!log->reading)
+        return fp_fail(err, FACPOOL_E_STATE, "'%s' can't be read before it is closed", log->hidden);
     fp_lock_enter(&log->lock);
     fp_log_contents contents = log->contents;
     int rc = fp_log_index_copy(&contents.index, &log->contents.index, err);
@@ -295,7 +261,7 @@ static int log_source(fp_sink *sink, fp_source **out, facpool_error *err)
         return rc;
     fp_log_source *source;
     rc = fp_log_source_new(&source, log->format, log->reading, log->reading->file.path,
-                           &log->base.schema, &contents, contents.end, err);
+                           &log->schema, &contents, contents.end, err);
     if (rc) {
         fp_log_contents_free(&contents);
         return rc;
@@ -303,13 +269,3 @@ static int log_source(fp_sink *sink, fp_source **out, facpool_error *err)
     *out = &source->base;
     return 0;
 }
-
-const fp_sink_type fp_log_sink_type = {
-    .name = "file",
-    .concurrent_append = true,
-    .append = log_append,
-    .tick = log_tick,
-    .sync = log_sync,
-    .close = log_close,
-    .source = log_source,
-};

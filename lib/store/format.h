@@ -1,7 +1,7 @@
 /* What a file format is. The file log does everything that touches the file: creating, locking,
  * appending, syncing, recovering, closing. A format turns batches into bytes and bytes into
  * batches, and knows where its blocks begin; it opens no file and keeps no state between calls. A
- * new format is one table of this type, and one line in the registry in sink.c. */
+ * new format is one table of this type, and one line in registry.c. */
 #ifndef FP_STORE_FORMAT_H
 #define FP_STORE_FORMAT_H
 
@@ -45,9 +45,11 @@ typedef enum fp_block_state {
 typedef struct fp_parsed_block {
     fp_block_state state;
     bool is_index;
-    fp_log_entry entry; /* its texts point into the window: valid until its next use */
+    fp_log_entry entry; /* its texts point into the window, valid until its next use, or below */
     uint64_t durable_end;
     bool unsynced;
+    char code_min[FP_CODE_MAX_BYTES + 1]; /* for formats that do not store them as they are */
+    char code_max[FP_CODE_MAX_BYTES + 1];
 } fp_parsed_block;
 
 /* Blocks that an index block counts and does not list. */
@@ -72,14 +74,35 @@ typedef struct fp_block_check {
     uint64_t first_damage; /* file offset, where there is damage */
 } fp_block_check;
 
+/* What a format adds whose files hold rows and nothing else, each a line: no header, no index, no
+ * sequence numbers, no durable ends. Its blocks are runs of good lines, which parse_block has
+ * checked to the last byte and which the walk numbers; a file counts as closed where no torn tail
+ * follows. Lines that a resume gives up are blanked in place. These return 0, IO or NOMEM. */
+typedef struct fp_line_type {
+    /* The first line from `from` on that is no good row and not blank, its newline left out: a line
+     * begins there. UINT64_MAX: there is none that begins below `end`. */
+    int (*find_bad_line)(const fp_place *place, uint64_t from, uint64_t end, uint64_t *offset,
+                         uint64_t *bytes, facpool_error *err);
+    /* The number, from 1, of the line that begins at an offset. */
+    int (*number_of_line)(const fp_place *place, uint64_t offset, uint64_t *number,
+                          facpool_error *err);
+    /* Whether the file is nothing but the beginning of a first row of place->schema, cut off. */
+    int (*is_beginning)(const fp_place *place, bool *is, facpool_error *err);
+} fp_line_type;
+
 typedef struct fp_format {
     const char *name;
     const char *suffix; /* of paths that ask for it */
     uint32_t version;
     const fp_source_type *source_type; /* its free is fp_log_source_free */
+    const fp_line_type *lines;         /* NULL: files of blocks */
+    bool zero_copy;                    /* what its sources are */
 
     /* Whether a file whose first n bytes these are is (or is meant to be) of this format. */
     bool (*probe)(const uint8_t *first, size_t n);
+    /* NULL where probe can't be wrong. Else whether one that it took for ours is, by what it begins
+     * with, a file of another program: then it is not overwritten. */
+    bool (*is_foreign)(const uint8_t *first, size_t n);
 
     /* The file's header, which holds everything of the schema. */
     int (*encode_header)(const fp_schema *schema, fp_buffer *out, facpool_error *err);
@@ -116,11 +139,9 @@ typedef struct fp_format {
                        facpool_error *err);
 } fp_format;
 
-/* The registry, in sink.c. All take what the user gave and return NULL where nothing fits. */
-const fp_format *fp_format_named(const char *name);
-const fp_format *fp_format_of_bytes(const uint8_t *first, size_t n);
-
 /* Formats, one line each. */
 extern const fp_format fp_format_binary;
+extern const fp_format fp_format_json;
+extern const fp_format fp_format_memory_map;
 
 #endif

@@ -57,15 +57,22 @@ typedef struct fp_read_context {
     fp_codec *codec;
     fp_buffer scratch;
     uint64_t bytes_read;
+    bool copies; /* no pointers into mapped files: they fault where another cuts the file short */
     uint32_t
         wanted_first; /* a hint for reads of one page: only rows wanted_first .. wanted_end - 1 */
     uint32_t wanted_end; /* of it are looked at, the others may be left as they are; 0: all are */
 } fp_read_context;
 
+/* Codes as Arrow utf8: that of row i is bytes[offsets[i]] up to, but without, offsets[i + 1]. */
+typedef struct fp_code_column {
+    const int32_t *offsets; /* one more than rows; the first need not be 0 */
+    const char *bytes;
+} fp_code_column;
+
 int fp_read_context_init(fp_read_context *context, facpool_error *err); /* NOMEM */
 void fp_read_context_free(fp_read_context *context);
 
-typedef struct fp_source fp_source;
+typedef struct facpool_source fp_source; /* public by name: see sink.h */
 
 /* An opened block. Stores put their own state behind these fields. */
 typedef struct fp_open_block {
@@ -84,8 +91,9 @@ typedef struct fp_source_type {
     void (*close_block)(fp_open_block *block);
 
     /* Gives one column of n_pages pages from first_page as one array in *out: `scratch`, which has
-     * room for all their rows, or memory of the source's own that lives as long as the open block.
-     * Every byte is checked before it is decoded. Errors: CORRUPT, IO, NOMEM. */
+     * room for all their rows, or memory of the source's own. That lives as long as the open block;
+     * where the source is zero_copy (and the context does not copy), as long as the source. Every
+     * byte is checked before it is decoded. Errors: CORRUPT, IO, NOMEM. */
     int (*read)(fp_open_block *block, fp_read_context *context, uint32_t column,
                 uint32_t first_page, uint32_t n_pages, void *scratch, const void **out,
                 facpool_error *err);
@@ -94,11 +102,17 @@ typedef struct fp_source_type {
     int (*read_messages)(fp_open_block *block, fp_read_context *context, uint32_t page,
                          fp_texts *out, facpool_error *err);
 
+    /* Gives the codes of pages as they lie in the source, without a copy, to live as long as the
+     * source. NULL where codes are stored in another way: then they are made from the block's
+     * dictionary. Not called where the context copies. Errors: CORRUPT, IO, NOMEM. */
+    int (*read_codes)(fp_open_block *block, fp_read_context *context, uint32_t first_page,
+                      uint32_t n_pages, fp_code_column *out, facpool_error *err);
+
     void (*free)(fp_source *source); /* called with the last reference */
 } fp_source_type;
 
 /* The head of every source; stores put their own state behind it. */
-struct fp_source {
+struct facpool_source {
     const fp_source_type *type;
     atomic_size_t references;
     char *path; /* for messages */

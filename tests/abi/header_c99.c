@@ -1,6 +1,7 @@
-/* The public header is clean C99: it compiles without extensions or warnings, and every INIT macro
- * fills its whole struct. */
-#include <facpool/facpool.h>
+/* The public headers are clean C99: they compile without extensions or warnings, and every INIT
+ * macro fills its whole struct. */
+#include <facpool/arrow.h>
+#include <facpool/sink.h>
 
 int facpool_header_c99(void);
 
@@ -20,7 +21,9 @@ int facpool_header_c99(void)
     facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
     facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
     facpool_verify_report verified = FACPOOL_VERIFY_REPORT_INIT;
-    return error.size && allocator.size && slice.size && progress.size && backup.size && run.size &&
-           failure.size && report.size && rows.size && filter.size && row.size && view.size &&
-           stats.size && verified.size;
+    facpool_source_options source = FACPOOL_SOURCE_OPTIONS_INIT;
+    struct ArrowArrayStream stream = {0};
+    return stream.release == 0 && source.size && error.size && allocator.size && slice.size &&
+           progress.size && backup.size && run.size && failure.size && report.size && rows.size &&
+           filter.size && row.size && view.size && stats.size && verified.size;
 }

@@ -1,6 +1,7 @@
-/* The public header is clean C++11: it compiles without extensions or warnings, and every INIT macro
+/* The public headers are clean C++11: they compile without extensions or warnings, and every INIT macro
  * fills its whole struct. */
-#include <facpool/facpool.h>
+#include <facpool/arrow.h>
+#include <facpool/sink.h>
 
 extern "C" int facpool_header_cpp11();
 extern "C" int facpool_header_cpp11()
@@ -19,7 +20,9 @@ extern "C" int facpool_header_cpp11()
     facpool_batch_view view = FACPOOL_BATCH_VIEW_INIT;
     facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
     facpool_verify_report verified = FACPOOL_VERIFY_REPORT_INIT;
-    return error.size && allocator.size && slice.size && progress.size && backup.size &&
+    facpool_source_options source = FACPOOL_SOURCE_OPTIONS_INIT;
+    struct ArrowArrayStream stream = {};
+    return stream.release == nullptr && source.size && error.size && allocator.size && slice.size && progress.size && backup.size &&
            run.size && failure.size && report.size && rows.size && filter.size && row.size &&
            view.size && stats.size && verified.size;
 }

@@ -1,6 +1,7 @@
 /* What the benchmarks share: the clock, medians, the table, and the work that is measured.
- * One program, bench, is made of bench_main.c (arguments, table), bench_compute.c, bench_write.c
- * and bench_read.c (one group of figures each) and the peers. It measures and prints, and tests
+ * One program, bench, is made of bench_main.c (arguments, table), bench_compute.c, bench_write.c,
+ * bench_read.c, bench_scan.c and bench_origin.c (one group of figures each), bench_stores.c (our
+ * part of the table of stores that peers.py makes) and the peers. It measures and prints, and tests
  * nothing: correctness is the business of the test programs. */
 #ifndef FP_BENCH_H
 #define FP_BENCH_H
@@ -125,6 +126,27 @@ typedef struct bench_context {
     char *program;    /* to start a child that measures its own memory */
 } bench_context;
 
+/* A file format of ours. */
+typedef struct bench_format {
+    const char *name;   /* as facpool_backup_options.format */
+    const char *suffix; /* of its files */
+    size_t n_dates;     /* of the work it is measured on: text takes long enough with a tenth */
+    double point_ms;    /* targets of P5, P6, P7; 0: none */
+    double history_ms;
+    double scan_gb;        /* a second, file opened for it */
+    double scan_of_memory; /* against a loop over memory, file open */
+    double read_rows;      /* millions a second, all columns */
+    double write_rows;     /* the same written */
+} bench_format;
+
+#define BENCH_FORMATS 3
+enum { BENCH_BINARY, BENCH_MEMORY_MAP, BENCH_JSON };
+
+extern const bench_format bench_formats[BENCH_FORMATS];
+
+/* Whether this library writes the format; says so, and in the table, where it does not. */
+bool bench_has_format(const bench_context *context, const bench_format *format);
+
 bool bench_wanted(const bench_context *context, const char *id);
 size_t bench_rounds(const bench_context *context, size_t rounds);
 
@@ -139,8 +161,14 @@ void bench_settle(const bench_context *context); /* waits until the disk has not
 void bench_compute(const bench_context *context); /* P1, P12 */
 void bench_write(const bench_context *context);   /* P2, P3, P9 */
 void bench_read(const bench_context *context);    /* P5, P6, P7, P8 */
+void bench_origin(const bench_context *context);  /* ORIGIN: prints a table of its own */
 
 int bench_memory_child(const char *path, size_t n_dates, size_t n_codes); /* the child of P9 */
+
+/* Row sets in folders, for peers.py: see bench_rows.h and bench_stores.c. */
+int bench_export_backup(const char *backup, const char *folder);
+int bench_export_synthetic(const char *folder, size_t n_dates, size_t n_codes);
+int bench_stores_round(const char *folder, const char *dir);
 
 /* ------------------------------------------------------------------ the table */
 

@@ -72,6 +72,21 @@ static uint64_t rank(size_t i)
     return bits_of((double)(random_word() % 5000 + 1) / 5000);
 }
 
+/* Among a number of instruments that differs from date to date. */
+static uint64_t daily_rank(size_t i)
+{
+    uint64_t n = 4900 + i / 5000 * 7;
+    return bits_of((double)(1 + random_word() % n) / (double)n);
+}
+
+/* Of a volume in one of another. */
+static uint64_t share(size_t i)
+{
+    double all = floor(exp(11 + 1.5 * random_normal())) + 1;
+    (void)i;
+    return bits_of(floor(all * random_unit()) / all);
+}
+
 static uint64_t constant(size_t i)
 {
     (void)i;
@@ -128,6 +143,8 @@ static const struct column columns[] = {{"z-score", z_score, true},
                                         {"volatility", volatility, true},
                                         {"price, 2 decimals", price, true},
                                         {"rank k/5000", rank, true},
+                                        {"rank k/n of the day", daily_rank, true},
+                                        {"share p/q", share, true},
                                         {"volume, lots of 100", volume, true},
                                         {"90 % zero", mostly_zero, true},
                                         {"float as double", from_float, true},

@@ -15,7 +15,11 @@ static const char usage[] =
     "usage: bench --dir DIR [--quick] [--only P2,P5]\n"
     "  --dir DIR   an existing folder on a disk (not tmpfs) for some GB of temporary files\n"
     "  --quick     smaller sizes and fewer rounds: to see that it works, not how fast\n"
-    "  --only IDS  only these of P1 P2 P3 P5 P6 P7 P8 P9 P12\n";
+    "  --only IDS  only these of P1 P2 P3 P5 P6 P7 P8 P9 P12 ORIGIN\n"
+    "for peers.py, with row sets in folders:\n"
+    "       bench --export-backup BACKUP FOLDER\n"
+    "       bench --export-synthetic FOLDER DATES CODES\n"
+    "       bench --stores FOLDER DIR\n";
 
 static void print_processor(void)
 {
@@ -130,6 +134,16 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--memory-child") == 0) {
         return bench_memory_child(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
     }
+    if (argc == 5 && strcmp(argv[1], "--export-synthetic") == 0) {
+        return bench_export_synthetic(argv[2], strtoul(argv[3], NULL, 10),
+                                      strtoul(argv[4], NULL, 10));
+    }
+    if (argc == 4 && strcmp(argv[1], "--export-backup") == 0) {
+        return bench_export_backup(argv[2], argv[3]);
+    }
+    if (argc == 4 && strcmp(argv[1], "--stores") == 0) {
+        return bench_stores_round(argv[2], argv[3]);
+    }
     read_arguments(&context, argc, argv);
     if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0) {
         bench_die("can't tell my own name: %s", strerror(errno));
@@ -141,5 +155,6 @@ int main(int argc, char **argv)
     print_machine(&context);
     print_peers();
     bench_print_table();
+    bench_origin(&context);
     return EXIT_SUCCESS;
 }

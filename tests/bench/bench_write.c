@@ -1,5 +1,6 @@
-/* P2, P3 and P9: what the backup costs. Rows a second against SQLite, LMDB and write(2) in pairs of
- * the same durability; the time a run loses to it; the memory it takes. Called by bench_main.c. */
+/* P2, P3 and P9: what the backup costs. Rows a second of every format against SQLite, LMDB and
+ * write(2) in pairs of the same durability; the time a run loses to it; the memory it takes. Called
+ * by bench_main.c. */
 #include "bench.h"
 #include "peer.h"
 
@@ -8,8 +9,8 @@
 
 /* ------------------------------------------------------------------ P2 */
 
-static double ours_stores(const bench_work *work, const char *path, int32_t durability,
-                          facpool_task_fn fn, void *user)
+static double ours_stores(const bench_work *work, const char *path, const char *format,
+                          int32_t durability, facpool_task_fn fn, void *user)
 {
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
@@ -19,6 +20,7 @@ static double ours_stores(const bench_work *work, const char *path, int32_t dura
     double took;
 
     backup.path = path;
+    backup.format = format;
     backup.durability = durability;
     options.fn = fn;
     options.user = user;
@@ -46,97 +48,192 @@ static size_t rows_a_block(const char *path)
     return rows > 0 ? rows : 1;
 }
 
+typedef struct durability_class {
+    int32_t durability;
+    const char *name;
+} durability_class;
+
+static const durability_class classes[] = {{FACPOOL_DURABILITY_NONE, "none"},
+                                           {FACPOOL_DURABILITY_GROUP, "group"},
+                                           {FACPOOL_DURABILITY_BATCH, "batch"}};
+
+/* One of our formats in a contest. */
+typedef struct entry {
+    const bench_format *format; /* NULL: does not take part */
+    bench_series rates;
+    size_t block_rows;
+    double bytes_a_row;
+} entry;
+
 typedef struct contender {
     const peer_store *store;
-    double target; /* 0: none */
-    size_t rounds; /* takes part in so many of the first ones */
+    const entry *as_large_as; /* writes so many bytes a row; NULL: what it likes */
+    size_t rounds;            /* takes part in so many of the first ones */
     bench_series rates;
 } contender;
 
+#define ENTRIES    2
+#define CONTENDERS 4
+enum { SQLITE, LMDB, RAW, RAW_SAME_BYTES };
+
 typedef struct contest {
-    int32_t durability;
-    const char *name;
-    double millions;
-    bench_series ours;
-    size_t block_rows;
-    double bytes_a_row;
-    contender peers[3];
+    const durability_class *class;
+    entry ours[ENTRIES];
+    contender peers[CONTENDERS];
 } contest;
 
-/* One round: ours, then each peer, on an idle disk each. */
+static void let_ours_store(entry *ours, const contest *c, const bench_context *context,
+                           const bench_work *work, const char *path)
+{
+    double took;
+
+    bench_settle(context);
+    took = ours_stores(work, path, ours->format->name, c->class->durability, bench_factors, NULL);
+    bench_add(&ours->rates, 1e-6 * (double)work->n / took);
+    ours->block_rows = rows_a_block(path);
+    ours->bytes_a_row = (double)bench_file_bytes(path) / (double)work->n;
+    bench_remove(path);
+}
+
+static bool takes_part(const contender *peer)
+{
+    return peer->store->load && (!peer->as_large_as || peer->as_large_as->format);
+}
+
+static void let_peer_store(contender *peer, const contest *c, const bench_context *context,
+                           const bench_work *work, const char *path)
+{
+    peer_load load = {.work = work, .path = path, .durability = c->class->durability};
+    const entry *like = peer->as_large_as ? peer->as_large_as : &c->ours[BENCH_BINARY];
+    double start;
+
+    if (!takes_part(peer) || peer->rates.n == peer->rounds) {
+        return;
+    }
+    load.transaction_rows = like->block_rows;
+    load.row_bytes = peer->as_large_as ? like->bytes_a_row : 0.0;
+    bench_settle(context);
+    start = bench_now();
+    peer->store->load(&load);
+    bench_add(&peer->rates, 1e-6 * (double)work->n / (bench_now() - start));
+    bench_remove(path);
+}
+
+/* One round: each of ours, then each peer, on an idle disk each. */
 static void hold_round(contest *c, const bench_context *context, const bench_work *work)
 {
     char *path = bench_path(context, "contest");
-    peer_load load = {work, path, c->durability, 0};
 
-    bench_settle(context);
-    bench_add(&c->ours, c->millions / ours_stores(work, path, c->durability, bench_factors, NULL));
-    c->block_rows = rows_a_block(path);
-    c->bytes_a_row = (double)bench_file_bytes(path) / (double)work->n;
-    bench_remove(path);
-    load.transaction_rows = c->block_rows;
-    for (size_t i = 0; i < 3; i++) {
-        double start;
-        if (!c->peers[i].store->load || c->peers[i].rates.n == c->peers[i].rounds) {
-            continue;
+    for (size_t i = 0; i < ENTRIES; i++) {
+        if (c->ours[i].format) {
+            let_ours_store(&c->ours[i], c, context, work, path);
         }
-        bench_settle(context);
-        start = bench_now();
-        c->peers[i].store->load(&load);
-        bench_add(&c->peers[i].rates, c->millions / (bench_now() - start));
-        bench_remove(path);
+    }
+    for (size_t i = 0; i < CONTENDERS; i++) {
+        let_peer_store(&c->peers[i], c, context, work, path);
     }
     free(path);
 }
 
+static void describe_entry(bench_row *row, const entry *ours, const char *durability,
+                           const char *peer)
+{
+    snprintf(row->what, sizeof(row->what), "%s, durability %s (%zu rows a block, %.1f B a row); %s",
+             ours->format->name, durability, ours->block_rows, ours->bytes_a_row, peer);
+    bench_cell(row->ours, &ours->rates, 1.0, " M/s");
+}
+
+/* target 0: none. */
+static void report_pair(const contest *c, const entry *ours, const contender *peer, double target)
+{
+    double ratio = bench_ratio(&ours->rates, &peer->rates);
+    bench_row row = {.id = "P2", .target = "-"};
+    char name[96];
+
+    if (!ours->format || !takes_part(peer)) {
+        return;
+    }
+    snprintf(name, sizeof(name), "%s%s", peer->store->name,
+             peer->as_large_as ? " of the same bytes" : "");
+    describe_entry(&row, ours, c->class->name, name);
+    bench_cell(row.peer, &peer->rates, 1.0, " M/s");
+    snprintf(row.ratio, BENCH_CELL, "%.2fx", ratio);
+    if (target > 0.0) {
+        snprintf(row.target, BENCH_CELL, ">= %gx", target);
+        row.verdict = bench_judge(ratio >= target);
+    }
+    bench_report(&row);
+}
+
 static void report_contest(const contest *c)
 {
-    for (size_t i = 0; i < 3; i++) {
-        const contender *peer = &c->peers[i];
-        double ratio = bench_ratio(&c->ours, &peer->rates);
-        bench_row row = {.id = "P2", .target = "-"};
+    const entry *binary = &c->ours[BENCH_BINARY], *memory_map = &c->ours[BENCH_MEMORY_MAP];
 
-        if (!peer->store->load) {
-            continue;
-        }
-        snprintf(row.what, sizeof(row.what),
-                 "binary, durability %s (%zu rows a block, %.1f B a row); %s", c->name,
-                 c->block_rows, c->bytes_a_row, peer->store->name);
-        bench_cell(row.ours, &c->ours, 1.0, " M/s");
-        bench_cell(row.peer, &peer->rates, 1.0, " M/s");
-        snprintf(row.ratio, BENCH_CELL, "%.2fx", ratio);
-        if (peer->target > 0.0) {
-            snprintf(row.target, BENCH_CELL, ">= %.0fx", peer->target);
-            row.verdict = bench_judge(ratio >= peer->target);
-        }
-        bench_report(&row);
+    report_pair(c, binary, &c->peers[SQLITE], 10.0);
+    report_pair(c, binary, &c->peers[LMDB], 3.0);
+    report_pair(c, binary, &c->peers[RAW], 0.0);
+    report_pair(c, memory_map, &c->peers[SQLITE], 0.0);
+    report_pair(c, memory_map, &c->peers[LMDB], 0.0);
+    report_pair(c, memory_map, &c->peers[RAW_SAME_BYTES], 0.6);
+}
+
+static void hold_contest(const bench_context *context, const durability_class *class,
+                         const bench_work *work)
+{
+    size_t rounds = bench_rounds(context, 5);
+    contest c = {.class = class};
+
+    for (size_t i = 0; i < ENTRIES; i++) {
+        bool has = bench_has_format(context, &bench_formats[i]);
+        c.ours[i].format = has ? &bench_formats[i] : NULL;
     }
+    c.peers[SQLITE] = (contender){&peer_sqlite, NULL, 2, {0}};
+    c.peers[LMDB] = (contender){&peer_lmdb, NULL, rounds, {0}};
+    c.peers[RAW] = (contender){&peer_raw, NULL, rounds, {0}};
+    c.peers[RAW_SAME_BYTES] = (contender){&peer_raw, &c.ours[BENCH_MEMORY_MAP], rounds, {0}};
+    for (size_t i = 0; i < rounds; i++) {
+        hold_round(&c, context, work);
+    }
+    report_contest(&c);
+}
+
+/* Text has no peer here but its own aim. */
+static void measure_text(const bench_context *context, const durability_class *class,
+                         const bench_work *work)
+{
+    const bench_format *format = &bench_formats[BENCH_JSON];
+    contest c = {.class = class, .ours = {{.format = format}}};
+    bench_row row = {.id = "P2", .peer = "-"};
+    char *path = bench_path(context, "contest");
+    double rate;
+
+    for (size_t i = 0; i < bench_rounds(context, 5); i++) {
+        let_ours_store(&c.ours[0], &c, context, work, path);
+    }
+    rate = bench_median(&c.ours[0].rates);
+    describe_entry(&row, &c.ours[0], class->name, "no peer");
+    snprintf(row.ratio, BENCH_CELL, "%.2f of it", rate / format->write_rows);
+    snprintf(row.target, BENCH_CELL, ">= %g M/s", format->write_rows);
+    row.verdict = bench_judge(rate >= format->write_rows);
+    bench_report(&row);
+    free(path);
 }
 
 static void measure_stores(const bench_context *context)
 {
-    static const struct {
-        int32_t durability;
-        const char *name;
-    } pairs[] = {{FACPOOL_DURABILITY_NONE, "none"},
-                 {FACPOOL_DURABILITY_GROUP, "group"},
-                 {FACPOOL_DURABILITY_BATCH, "batch"}};
-    size_t rounds = bench_rounds(context, 5);
-    bench_work work;
+    size_t n_dates = bench_formats[BENCH_BINARY].n_dates;
+    size_t n_text_dates = bench_formats[BENCH_JSON].n_dates;
+    bench_work work, text;
 
-    bench_work_init(&work, context->quick ? 200 : 2000, 5000, 2016);
-    for (size_t p = 0; p < 3; p++) {
-        contest c = {.durability = pairs[p].durability,
-                     .name = pairs[p].name,
-                     .millions = 1e-6 * (double)work.n,
-                     .peers = {{&peer_sqlite, 10.0, 3, {0}},
-                               {&peer_lmdb, 3.0, rounds, {0}},
-                               {&peer_raw, 0.0, rounds, {0}}}};
-        for (size_t i = 0; i < rounds; i++) {
-            hold_round(&c, context, &work);
+    bench_work_init(&work, context->quick ? n_dates / 10 : n_dates, 5000, 2016);
+    bench_work_init(&text, context->quick ? n_text_dates / 10 : n_text_dates, 5000, 2016);
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        hold_contest(context, &classes[i], &work);
+        if (bench_has_format(context, &bench_formats[BENCH_JSON])) {
+            measure_text(context, &classes[i], &text);
         }
-        report_contest(&c);
     }
+    bench_work_free(&text);
     bench_work_free(&work);
 }
 
@@ -159,11 +256,11 @@ static void measure_cost(const bench_context *context)
     bench_work work;
     double cost;
 
-    bench_work_init(&work, context->quick ? 10 : 200, 5000, 2016);
+    bench_work_init(&work, context->quick ? 10 : 100, 5000, 2016);
     for (size_t i = 0; i < bench_rounds(context, 5); i++) {
         bench_settle(context);
-        bench_add(&without, ours_stores(&work, NULL, 0, slow_factors, &steps));
-        bench_add(&with, ours_stores(&work, path, 0, slow_factors, &steps));
+        bench_add(&without, ours_stores(&work, NULL, NULL, 0, slow_factors, &steps));
+        bench_add(&with, ours_stores(&work, path, NULL, 0, slow_factors, &steps));
         bench_remove(path);
     }
     cost = bench_ratio(&with, &without) - 1.0;

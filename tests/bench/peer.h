@@ -15,6 +15,7 @@ typedef struct peer_load {
     const char *path;        /* not there yet; becomes a file, or a folder for LMDB */
     int32_t durability;      /* FACPOOL_DURABILITY_* */
     size_t transaction_rows; /* for durability batch: as many rows as our blocks really have */
+    double row_bytes;        /* write(2) alone: so many a row; 0: its own 48 */
 } peer_load;
 
 typedef struct peer_store {

@@ -17,7 +17,7 @@ MASK = 2**64 - 1
 PAGE_ROWS = 1024
 STATUSES = {1: "ok", 2: "skipped", 3: "failed", 4: "timeout", 5: "crashed"}
 LAYOUTS = {1: "constant", 2: "raw", 3: "packed", 4: "delta", 5: "zstd", 6: "planes", 7: "split"}
-TRANSFORMS = {0: "none", 1: "decimal", 2: "sparse"}
+TRANSFORMS = {0: "none", 1: "decimal", 2: "sparse", 3: "ratio"}
 
 
 class Corrupt(Exception):
@@ -177,6 +177,26 @@ def read_sparse(b, layout, n):
     return [common if i in places else next(others) for i in range(n)]
 
 
+def read_ratio(b, layout, n):
+    noise_bits, whole, own_layout = (b.number("B") for _ in range(3))
+    own_bytes = b.number("I")
+    require(noise_bits <= 3 and whole <= 1, "noise bits or whole")
+    exceptions = read_exceptions(b, n)
+    own = Bytes(b.take(own_bytes))
+    denominators = read_layout(own, own_layout, n)
+    require(own.at == own_bytes, "bytes left over behind the denominators")
+    require(all(1 <= denominator <= 2**32 for denominator in denominators), "denominators")
+    words = []
+    for numerator, denominator in zip(read_layout(b, layout, n), denominators):
+        require(numerator < 2**48, "numerators")
+        quotient = float(unzigzag(numerator >> noise_bits) + whole * denominator) / float(denominator)
+        word = struct.unpack("<Q", struct.pack("<d", quotient))[0]
+        words.append((word + unzigzag(numerator & ((1 << noise_bits) - 1))) & MASK)
+    for i, value in exceptions.items():
+        words[i] = value
+    return words
+
+
 def decode_words(encoding, data, n):
     b = Bytes(data)
     layout, transform = encoding % 16, encoding // 16
@@ -185,6 +205,8 @@ def decode_words(encoding, data, n):
         words = read_decimal(b, layout, n)
     elif transform == 2:
         words = read_sparse(b, layout, n)
+    elif transform == 3:
+        words = read_ratio(b, layout, n)
     else:
         words = read_layout(b, layout, n)
     require(b.at == len(data), "bytes left over in a chunk")
