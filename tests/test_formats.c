@@ -353,6 +353,12 @@ static void rows_that_look_like_another_format_change_nothing(void)
     }
 }
 
+/* Of a file that is something else: or maybe a backup of which nothing is left. */
+static bool is_refusal(int rc)
+{
+    return rc == FACPOOL_E_UNSUPPORTED || rc == FACPOOL_E_CORRUPT;
+}
+
 /* Whatever a file is called: where it is no backup it is refused, in every mode, and stays. */
 static void files_that_are_no_backup_are_left_alone(void)
 {
@@ -366,7 +372,7 @@ static void files_that_are_no_backup_are_left_alone(void)
                  {"{\"a\":1}\n{\"a\":2}\n", 16},
                  {"[1,2]\n\n\n", 8},
                  {"{\"date\":20240101,\"code\":\"000001\",\"close\":1.5}\n", 46},
-                 {"{\"date\":1,\"a\":2}\n{\"date\":", 27},
+                 {"{\"date\":1,\"a\":2}\n{\"date\":", 25},
                  {"PAR1\0\0\n\0\n", 9},
                  {"ARROX1\0\0\n\n{\"date\"", 17},
                  {"\0\0\0\0\0\0\0\0\n", 9}};
@@ -380,13 +386,12 @@ static void files_that_are_no_backup_are_left_alone(void)
             facpool_backup_options options = storage_options(path, mode);
             facpool_writer *writer = NULL;
             int rc = facpool_writer_open(&writer, &options, suite_names, SUITE_FACTORS, &err);
-            if (rc != FACPOOL_E_UNSUPPORTED && rc != FACPOOL_E_EXISTS)
-                printf("  file %zu, mode %d: %d\n", i, mode, rc);
-            CHECK(rc == FACPOOL_E_UNSUPPORTED ||
-                  (rc == FACPOOL_E_EXISTS && mode == FACPOOL_MODE_CREATE));
+            if (!rc)
+                printf("  file %zu, mode %d\n", i, mode);
+            CHECK(is_refusal(rc) || (rc == FACPOOL_E_EXISTS && mode == FACPOOL_MODE_CREATE));
         }
         facpool_reader *reader = NULL;
-        CHECK_INT(storage_open(&reader, &path, 1), FACPOOL_E_UNSUPPORTED);
+        CHECK(is_refusal(storage_open(&reader, &path, 1)));
         uint8_t *bytes = file_read(path, &size);
         CHECK(bytes && size == files[i].size && memcmp(bytes, files[i].bytes, size) == 0);
         free(bytes);

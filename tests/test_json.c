@@ -631,6 +631,32 @@ static void lines_made_to_deceive_give_no_rows(void)
     rows_free(&sorted);
 }
 
+/* ------------------------------------------------------------------ open or closed */
+
+static int32_t says_closed(const char *path)
+{
+    const facpool_info *info;
+    CHECK_OK(fp_store_info(&info, path, &err), err);
+    int32_t closed = info->closed;
+    facpool_info_free(info);
+    return closed;
+}
+
+/* No byte of the file tells: the writer's lock does. */
+static void a_file_is_closed_when_its_writer_is(void)
+{
+    const char *path = path_of("closed.jsonl");
+    facpool_backup_options options = options_for(path, 0);
+    rows r = some_rows(20);
+    fp_sink *sink;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    CHECK_OK(append_rows(sink, &r, 0, 20, &err), err);
+    CHECK_INT(says_closed(path), 0);
+    CHECK_OK(fp_sink_close(sink, &err), err);
+    CHECK_INT(says_closed(path), 1);
+    rows_free(&r);
+}
+
 /* ------------------------------------------------------------------ what is no backup */
 
 static void files_of_others_are_left_alone(void)
@@ -834,6 +860,7 @@ int main(void)
     RUN(damage_longer_than_any_row_is_given_up_too);
     RUN(lines_of_others_are_damage_and_blank_ones_are_not);
     RUN(lines_made_to_deceive_give_no_rows);
+    RUN(a_file_is_closed_when_its_writer_is);
     RUN(files_of_others_are_left_alone);
     RUN(other_factors_and_tags_are_refused);
     RUN(a_file_without_a_row_is_its_writers);

@@ -120,7 +120,7 @@ static void one_code_reads_a_page_a_date(void)
         filter.codes = &code;
         filter.n_codes = 1;
         facpool_query_stats stats = ask(reader, &filter, DATES);
-        CHECK_INT(stats.blocks_read, stats.blocks_total);
+        CHECK(stats.blocks_read <= stats.blocks_total);
         CHECK(stats.pages_read <= DATES + 2 * stats.blocks_total);
         CHECK(stats.pages_read < stats.pages_total / 3);
         facpool_reader_free(reader);

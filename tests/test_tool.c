@@ -331,6 +331,24 @@ static void damage_is_found_by_verify_and_told_of_by_query(void)
     CHECK_INT(run_tool("verify damaged.fpb"), 2);
 }
 
+static void a_damaged_line_of_json_is_told_by_its_number(void)
+{
+    write_file("lines.jsonl");
+    size_t size = 0, at = 0;
+    uint8_t *bytes = file_read(scratch_path("lines.jsonl"), &size);
+    CHECK(bytes != NULL);
+    for (size_t newlines = 0; newlines < 2; at++)
+        newlines += bytes[at] == '\n';
+    bytes[at + 10] ^= 1; /* in the third line */
+    CHECK(file_write(scratch_path("lines.jsonl"), bytes, size));
+    free(bytes);
+    CHECK_INT(run_tool("verify lines.jsonl"), 2);
+    expect_part("line 3:");
+    CHECK_INT(run_tool("query lines.jsonl --status all --format csv"), 2);
+    CHECK_INT(run_tool("repair lines.jsonl"), 2);
+    expect_part("DAMAGED");
+}
+
 static void repair_leaves_a_file_that_is_being_written_alone(void)
 {
     facpool_writer *writer = open_writer("busy.fpb", NULL);
@@ -362,6 +380,7 @@ int main(int argc, char **argv)
     RUN(info_says_what_is_in_a_file);
     RUN(verify_tells_by_its_exit_status);
     RUN(damage_is_found_by_verify_and_told_of_by_query);
+    RUN(a_damaged_line_of_json_is_told_by_its_number);
     RUN(repair_leaves_a_file_that_is_being_written_alone);
     scratch_remove();
     free(absolute);

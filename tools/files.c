@@ -10,7 +10,8 @@ static const char info_help[] =
     "Usage: facpool info FILE...\n"
     "\n"
     "Says what a backup holds: format, factors, tag, rows by status, dates, size, and whether it\n"
-    "was closed. Reads the index alone, not the rows; works while the file is being written.\n"
+    "was closed. Reads the index alone, not the rows (json has none, and is read whole); works\n"
+    "while the file is being written.\n"
     "\n"
     "Exit status: 0, or 2 where a block is damaged (facpool verify says more), 3 an error.\n";
 
@@ -188,17 +189,16 @@ static void print_checked(const facpool_verify_report *report)
            tool_count_text(report->blocks, blocks));
 }
 
-static void print_damage(const char *path, const facpool_verify_report *report)
+/* `what`: the library's own words, with the place as people count it (of json: the line). */
+static void print_damage(const facpool_verify_report *report, const char *what)
 {
-    char damaged[32], blocks[32], rows[32];
-    printf("%s: DAMAGED: %s of %s blocks, the first at byte %" PRIu64 "\n", path,
-           tool_count_text(report->damaged_blocks, damaged),
-           tool_count_text(report->blocks, blocks), report->first_damage);
-    printf("  %s rows are in sound blocks", tool_count_text(report->rows, rows));
-    printf(", %s or more in damaged ones.\n", tool_count_text(report->rows_damaged, rows));
+    char rows[32];
+    printf("DAMAGED: %s\n", what);
+    printf("  %s rows are sound", tool_count_text(report->rows, rows));
+    printf(", %s or more are lost.\n", tool_count_text(report->rows_damaged, rows));
     printf(
-        "  Queries leave out what can't be read and say so. Resume the run to compute those rows\n"
-        "  again, or bring back a copy of the file.\n");
+        "  Queries leave out what can't be read and say so. Resume the run, or bring back a copy\n"
+        "  of the file.\n");
 }
 
 static void print_open_end(const char *path, const facpool_verify_report *report)
@@ -222,7 +222,7 @@ static int print_verified(const char *path)
     if (rc && (rc != FACPOOL_E_CORRUPT || report.damaged_blocks == 0))
         return tool_fail("%s", err.message);
     if (rc) {
-        print_damage(path, &report);
+        print_damage(&report, err.message);
         return TOOL_DAMAGED;
     }
     if (report.tail_bytes || !report.closed) {
@@ -250,7 +250,9 @@ static int print_repaired(const char *path)
         printf("%s: cut off a torn tail of %s bytes\n", path,
                tool_count_text(report.tail_bytes, tail));
     if (report.damaged_blocks) {
-        print_damage(path, &report);
+        printf("%s: closed, but part of it is DAMAGED: facpool verify says where. A resumed run\n"
+               "  computes those rows again\n",
+               path);
         return TOOL_DAMAGED;
     }
     printf("%s: closed: ", path);

@@ -765,7 +765,8 @@ typedef struct facpool_info {
     int64_t created_us;
 } facpool_info;
 
-/* Looks into a backup without reading its rows, also while it is being written. Takes no lock.
+/* Looks into a backup without reading its rows (json has nothing else, and is read whole), also
+ * while it is being written. Takes no lock.
  * Errors: NOT_FOUND, UNSUPPORTED (not a backup, or of a newer version), CORRUPT (the header), IO,
  * NOMEM. */
 FACPOOL_API int facpool_backup_info(const facpool_info **out, const char *path,

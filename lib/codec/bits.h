@@ -65,6 +65,21 @@ static inline uint64_t fp_low_mask(unsigned width)
     return width >= 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
 }
 
+/* A double's bits, and the way back. */
+static inline uint64_t fp_word_of(double value)
+{
+    uint64_t word;
+    memcpy(&word, &value, sizeof word);
+    return word;
+}
+
+static inline double fp_double_of(uint64_t word)
+{
+    double value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
 /* Small for differences of either sign: 0, -1, 1, -2, ... become 0, 1, 2, 3, ... */
 static inline uint64_t fp_zigzag(uint64_t difference)
 {

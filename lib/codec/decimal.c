@@ -28,29 +28,15 @@ static const double powers_of_ten[FP_DECIMAL_MAX_EXPONENT + 1] = {
  * in sixty. */
 #define SHORT_HALF ((uint64_t)1 << 46)
 
-static inline double as_double(uint64_t word)
-{
-    double value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-static inline uint64_t as_word(double value)
-{
-    uint64_t word;
-    memcpy(&word, &value, sizeof word);
-    return word;
-}
-
 /* The integer i for which i / scale is exactly this double; false where there is none below 2^51
  * in size. */
 static inline bool to_integer(uint64_t word, double scale, uint64_t *integer)
 {
-    double rounded = as_double(word) * scale + ROUNDER;
-    uint64_t difference = as_word(rounded) - ROUNDER_BITS;
+    double rounded = fp_double_of(word) * scale + ROUNDER;
+    uint64_t difference = fp_word_of(rounded) - ROUNDER_BITS;
     *integer = difference;
     bool in_range = difference + INTEGER_HALF < 2 * INTEGER_HALF;
-    return in_range & (as_word((rounded - ROUNDER) / scale) == word);
+    return in_range & (fp_word_of((rounded - ROUNDER) / scale) == word);
 }
 
 /* The same for a group of words, with one test for all of them: true where each has its integer. */
@@ -58,10 +44,10 @@ static bool group_to_integers(uint64_t *integers, const uint64_t *words, size_t 
 {
     uint64_t wrong = 0;
     for (size_t i = 0; i < n; i++) {
-        double rounded = as_double(words[i]) * scale + ROUNDER;
-        uint64_t difference = as_word(rounded) - ROUNDER_BITS;
+        double rounded = fp_double_of(words[i]) * scale + ROUNDER;
+        uint64_t difference = fp_word_of(rounded) - ROUNDER_BITS;
         wrong |= (difference + INTEGER_HALF) >> 52; /* out of range */
-        wrong |= as_word((rounded - ROUNDER) / scale) ^ words[i];
+        wrong |= fp_word_of((rounded - ROUNDER) / scale) ^ words[i];
         integers[i] = difference;
     }
     return wrong == 0;
@@ -102,7 +88,7 @@ void fp_decimal_from_integers(unsigned exponent, uint64_t *words, size_t n)
 {
     const double scale = powers_of_ten[exponent];
     for (size_t i = 0; i < n; i++)
-        words[i] = as_word((double)(int64_t)words[i] / scale);
+        words[i] = fp_word_of((double)(int64_t)words[i] / scale);
 }
 
 unsigned fp_decimal_digits(uint64_t word)

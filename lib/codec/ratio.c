@@ -50,20 +50,6 @@ struct ratio {
     int64_t noise; /* what the double's bits lie above those of the quotient */
 };
 
-static inline double as_double(uint64_t word)
-{
-    double value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-static inline uint64_t as_word(double value)
-{
-    uint64_t word;
-    memcpy(&word, &value, sizeof word);
-    return word;
-}
-
 /* Whether numerator / denominator is the double of these bits, give or take `ulps`. */
 static inline bool divides_to(struct ratio *ratio, double numerator, double denominator,
                               uint64_t word, int64_t ulps)
@@ -72,7 +58,7 @@ static inline bool divides_to(struct ratio *ratio, double numerator, double deno
     denominator = fabs(denominator);
     if (numerator == 0) /* an integer has no negative zero */
         return false;
-    int64_t noise = (int64_t)(word - as_word(signed_numerator / denominator));
+    int64_t noise = (int64_t)(word - fp_word_of(signed_numerator / denominator));
     if (noise > ulps || noise < -ulps)
         return false;
     *ratio = (struct ratio){(int64_t)signed_numerator, (uint64_t)denominator, noise};
@@ -94,7 +80,7 @@ struct lanes {
 static void begin_lanes(struct lanes *lanes, const uint64_t *words, size_t n)
 {
     for (size_t i = 0; i < LANES; i++) {
-        lanes->value[i] = i < n ? as_double(words[i] & ~((uint64_t)1 << 63)) : 0;
+        lanes->value[i] = i < n ? fp_double_of(words[i] & ~((uint64_t)1 << 63)) : 0;
         lanes->numerator[i] = lanes->last_denominator[i] = 1;
         lanes->denominator[i] = lanes->last_numerator[i] = 0;
     }
@@ -366,7 +352,7 @@ static void divide(uint64_t *words, const uint64_t *denominators, unsigned noise
     for (size_t i = 0; i < n; i++) {
         uint64_t numerator = fp_unzigzag(words[i] >> noise_bits) + whole * denominators[i];
         double quotient = (double)(int64_t)numerator / (double)(int64_t)denominators[i];
-        words[i] = as_word(quotient) + fp_unzigzag(words[i] & mask);
+        words[i] = fp_word_of(quotient) + fp_unzigzag(words[i] & mask);
     }
 }
 

@@ -221,6 +221,17 @@ int fp_file_lock(const fp_file *file, facpool_error *err)
     }
 }
 
+bool fp_file_is_locked(const fp_file *file)
+{
+#ifdef F_OFD_GETLK
+    struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(file->fd, F_OFD_GETLK, &whole_file) == 0 && whole_file.l_type != F_UNLCK;
+#else
+    (void)file;
+    return false;
+#endif
+}
+
 bool fp_file_is_at(const fp_file *file, const char *path)
 {
     struct stat own, there;

@@ -60,6 +60,9 @@ void fp_file_unmap(const void *map, uint64_t bytes); /* takes NULL */
  * it), UNSUPPORTED (no working lock on this file system), IO. */
 int fp_file_lock(const fp_file *file, facpool_error *err);
 
+/* Whether another open file has that lock; false where it can't be told. */
+bool fp_file_is_locked(const fp_file *file);
+
 /* Whether `path` still names this very file. */
 bool fp_file_is_at(const fp_file *file, const char *path);
 

@@ -202,6 +202,21 @@ static int read_checked(fp_stream *stream, uint32_t column, uint32_t first_page,
     return rc;
 }
 
+/* For a column: codes as a source gives them, in the place of their numbers. */
+#define CODES_AS_GIVEN UINT32_MAX
+
+/* Reads one page to see whether it can be read. */
+static int try_page(fp_stream *stream, uint32_t column, uint32_t page, void *scratch,
+                    facpool_error *err)
+{
+    const void *ignored = NULL;
+    fp_code_column codes;
+    if (column != CODES_AS_GIVEN)
+        return read_checked(stream, column, page, 1, scratch, &ignored, err);
+    return stream->scope->source->type->read_codes(stream->open, &stream->question->context, page,
+                                                   1, &codes, err);
+}
+
 /* Finds which of several pages it was that could not be read. */
 static int find_damaged(fp_stream *stream, uint32_t column, uint32_t first_page, uint32_t n_pages,
                         void *scratch, const facpool_error *cause, facpool_error *err)
@@ -210,8 +225,7 @@ static int find_damaged(fp_stream *stream, uint32_t column, uint32_t first_page,
     bool found = false;
     for (uint32_t page = first_page; n_pages > 1 && page < first_page + n_pages; page++) {
         facpool_error page_error = FACPOOL_ERROR_INIT;
-        const void *ignored = NULL;
-        int rc = read_checked(stream, column, page, 1, scratch, &ignored, &page_error);
+        int rc = try_page(stream, column, page, scratch, &page_error);
         if (rc == FACPOOL_E_CORRUPT) {
             found = true;
             rc = fp_question_note_damage(q, stream->scope, page, 1, stream->open->pages,
@@ -258,30 +272,6 @@ int fp_stream_read(fp_stream *stream, uint32_t column, uint32_t first_page, uint
     return fp_error_copy(err, &cause);
 }
 
-/* Finds which of several pages it was whose codes could not be given. */
-static int find_damaged_codes(fp_stream *stream, uint32_t first_page, uint32_t n_pages,
-                              const facpool_error *cause, facpool_error *err)
-{
-    fp_question *q = stream->question;
-    bool found = false;
-    for (uint32_t page = first_page; n_pages > 1 && page < first_page + n_pages; page++) {
-        facpool_error page_error = FACPOOL_ERROR_INIT;
-        fp_code_column ignored;
-        int rc = stream->scope->source->type->read_codes(stream->open, &q->context, page, 1,
-                                                         &ignored, &page_error);
-        if (rc == FACPOOL_E_CORRUPT) {
-            found = true;
-            rc = fp_question_note_damage(q, stream->scope, page, 1, stream->open->pages,
-                                         &page_error, &page_error);
-        }
-        if (rc)
-            return fp_error_copy(err, &page_error);
-    }
-    return found ? 0
-                 : fp_question_note_damage(q, stream->scope, first_page, n_pages,
-                                           stream->open->pages, cause, err);
-}
-
 int fp_stream_read_codes(fp_stream *stream, uint32_t first_page, uint32_t n_pages,
                          fp_code_column *out, facpool_error *err)
 {
@@ -292,7 +282,7 @@ int fp_stream_read_codes(fp_stream *stream, uint32_t first_page, uint32_t n_page
     if (!rc)
         return 1;
     if (rc == FACPOOL_E_CORRUPT)
-        return find_damaged_codes(stream, first_page, n_pages, &cause, err);
+        return find_damaged(stream, CODES_AS_GIVEN, first_page, n_pages, NULL, &cause, err);
     return fp_error_copy(err, &cause);
 }
 

@@ -50,6 +50,13 @@ static facpool_info *new_info(const fp_schema *schema)
     return info;
 }
 
+/* Files without an index look alike while they are written and after; the writer's lock tells. */
+static bool is_closed(const fp_log_source *source)
+{
+    bool looks = source->contents.closed && source->base.tail_bytes == 0;
+    return looks && !(source->format->lines && fp_file_is_locked(&source->file->file));
+}
+
 int fp_store_info(const facpool_info **out, const char *path, facpool_error *err)
 {
     fp_log_source *source;
@@ -64,7 +71,7 @@ int fp_store_info(const facpool_info **out, const char *path, facpool_error *err
     const fp_log_contents *contents = &source->contents;
     info->format = source->format->name;
     info->version = source->format->version;
-    info->closed = contents->closed && source->base.tail_bytes == 0;
+    info->closed = is_closed(source);
     info->blocks = source->base.n_blocks;
     info->pages = source->base.n_pages;
     sum_blocks(info, &source->base);
@@ -197,7 +204,7 @@ static int verify_source(const fp_log_source *source, const fp_place *place,
     if (!rc && n_damaged)
         rc = count_lost_rows(source, place, report, err);
     report->tail_bytes = source->base.tail_bytes;
-    report->closed = contents->closed && !report->tail_bytes;
+    report->closed = is_closed(source);
     return rc;
 }
 

@@ -1,15 +1,18 @@
 /* Backups for foreign readers, and what the library itself reads from them. Uses the public header
  * alone; the Python tests beside it call it step by step:
  *
- *   make_backup whole  FORMAT PATH    a run from its beginning to its end
+ *   make_backup whole FORMAT PATH     a run from its beginning to its end
  *   make_backup killed FORMAT PATH    the same run, which kills itself (SIGKILL) half-way
- *   make_backup resume FORMAT PATH    goes on where it was, with new codes and their failures;
- * tasks that failed before are left alone. Then adds rows of each status make_backup retry  FORMAT
- * PATH    as resume, but failed tasks are tried again: every other one fails again make_backup
- * repair PATH make_backup rows   PATH           prints all rows that a cursor gives, one a line:
- * date, code, timestamp, status, failure code, message and factors, with tabs between; texts as
- * hexadecimal bytes, factors as hexadecimal words, '-' for null. The first line has the factors'
- * names. */
+ *   make_backup resume FORMAT PATH    goes on where it was, with new codes and their failures, and
+ *                                     leaves failed tasks alone; then adds rows of each status
+ *   make_backup retry FORMAT PATH     as resume, but failed tasks are tried again: every other one
+ *                                     fails again
+ *   make_backup repair PATH           closes the file
+ *   make_backup rows PATH             prints all rows that a cursor gives
+ *
+ * A row is a line: date, code, timestamp, status, failure code, message and factors, with tabs
+ * between; texts as hexadecimal bytes, factors as hexadecimal words, '-' for null. The first line
+ * has the factors' names. */
 #include <facpool/facpool.h>
 
 #include <inttypes.h>
