@@ -51,8 +51,8 @@ int fp_file_sync(const fp_file *file, facpool_error *err); /* data and size */
 
 /* Maps the file's first bytes, at least one, for reading; they are there until they are unmapped,
  * whatever becomes of `file`. Touching a part that somebody has cut off since ends the process by
- * SIGBUS: only bytes that nobody who keeps the rules cuts off are to be mapped. Errors: IO (the file
- * is shorter, or can't be mapped), NOMEM (no room in the address space). */
+ * SIGBUS: only bytes that nobody who keeps the rules cuts off are to be mapped. Errors: IO (the
+ * file is shorter, or can't be mapped), NOMEM (no room in the address space). */
 int fp_file_map(const void **out, const fp_file *file, uint64_t bytes, facpool_error *err);
 void fp_file_unmap(const void *map, uint64_t bytes); /* takes NULL */
 
