@@ -145,7 +145,8 @@ typedef struct facpool_sink_request {
     size_t size;
     int32_t purpose;               /* FACPOOL_SINK_READ or _WRITE; all below is for writing */
     int32_t mode;                  /* FACPOOL_MODE_*, never 0 */
-    int32_t durability;            /* FACPOOL_DURABILITY_*, never 0. With none, sync is not called */
+    int32_t durability;            /* FACPOOL_DURABILITY_*, never 0. With none, sync is called
+                                      only where the caller asks for it (facpool_writer_sync) */
     int32_t compression_level;     /* as the user gave it */
     const char *path;              /* where: as the user gave it */
     const char *tag;               /* NULL: none */
