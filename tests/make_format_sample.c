@@ -15,7 +15,7 @@
 enum { N_FACTORS = 14, N_CODES = 60, TORN_BYTES = 500 };
 
 static const char *const names[N_FACTORS] = {
-    "constant", "random_bits", "small_integers", "counter", "few_values",   "f32", "z_score",
+    "constant", "random_bits", "small_integers", "counter", "few_values",   "f32",   "z_score",
     "price",    "mostly_nan",  "rank",           "mixed",   "skewed_bytes", "share", "价格"};
 
 static facpool_error err = FACPOOL_ERROR_INIT;

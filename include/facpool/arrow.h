@@ -1,6 +1,6 @@
 /* The structs of the Arrow C data and stream interfaces, laid out as
- * https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html give them. They
- * are for callers that have no other definition of them: the guards are those of the
+ * https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html give them.
+ * They are for callers that have no other definition of them: the guards are those of the
  * specification, so that any number of headers may bring them along. */
 /* clang-format off */
 #ifndef FACPOOL_ARROW_H

@@ -8,8 +8,8 @@
 struct facpool_result {
     const facpool_tasks *tasks; /* held */
     fp_schema schema;
-    bool code_major;   /* the run's order, for reading rows back */
-    fp_store store;    /* where rows can be read from; its path is owned, NULL: nowhere */
+    bool code_major; /* the run's order, for reading rows back */
+    fp_store store;  /* where rows can be read from; its path is owned, NULL: nowhere */
     bool dropped;
     fp_memory *memory; /* NULL: not (yet) in memory */
     int64_t *dates;    /* made on demand */

@@ -266,7 +266,8 @@ static int refuse(fp_sink *sink, facpool_error *err)
     return fp_error_copy(err, &sink->failure);
 }
 
-/* The first error stays: nothing but close is called after it. */
+/* The first error stays: nothing but close is called after it. Called before end_call, so that who
+ * waits for its turn finds the error. */
 static int fail_for_good(fp_sink *sink, const char *what, int rc, const facpool_error *cause,
                          facpool_error *err)
 {
@@ -321,12 +322,12 @@ int fp_sink_append(fp_sink *sink, const fp_batch *batch, facpool_error *err)
     fp_sink_batch_of(&given, batch);
     facpool_error error = FACPOOL_ERROR_INIT;
     rc = sink->type.append(sink->state, &given, &error);
-    if (!rc)
+    if (rc)
+        rc = fail_for_good(sink, "append", rc, &error, err);
+    else
         count_written(sink, batch);
     end_call(sink, started_ns);
-    if (rc)
-        return fail_for_good(sink, "append", rc, &error, err);
-    return sink->durability == FACPOOL_DURABILITY_BATCH ? fp_sink_sync(sink, err) : 0;
+    return !rc && sink->durability == FACPOOL_DURABILITY_BATCH ? fp_sink_sync(sink, err) : rc;
 }
 
 /* What was written before the sync began is durable; of what came since, the first row came after
@@ -356,10 +357,12 @@ int fp_sink_sync(fp_sink *sink, facpool_error *err)
     fp_lock_leave(&sink->lock);
     facpool_error error = FACPOOL_ERROR_INIT;
     rc = sink->type.sync(sink->state, &error);
-    if (!rc)
+    if (rc)
+        rc = fail_for_good(sink, "sync", rc, &error, err);
+    else
         count_durable(sink, rows, bytes, started_ns);
     end_call(sink, started_ns);
-    return rc ? fail_for_good(sink, "sync", rc, &error, err) : 0;
+    return rc;
 }
 
 static bool has_unsynced(const fp_sink *sink)
