@@ -1,18 +1,28 @@
 /* One run of a property case: its task set, the functions it hands to the library, and what the
- * model says the backup holds when it is over. The functions run on any thread, so they note what
- * is wrong instead of ending the test. Used by test_property.c alone. */
+ * model says the backup holds when it is over. The functions run on any thread and in worker
+ * processes, so the plan lies in shared memory, and they note what is wrong instead of ending the
+ * test. Used by test_property.c alone. */
 #ifndef FP_PROPERTY_RUN_H
 #define FP_PROPERTY_RUN_H
 
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "property_world.h"
+#include "shared_memory.h"
 
 /* The library has OpenMP where its tests have. */
 #ifdef _OPENMP
 #define WITH_THREADS FACPOOL_EXECUTOR_OMP
 #else
 #define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
+#endif
+
+/* Worker processes are there on Linux. */
+#ifdef __linux__
+#define WITH_PROCESSES FACPOOL_EXECUTOR_PROCESS
+#else
+#define WITH_PROCESSES FACPOOL_EXECUTOR_SERIAL
 #endif
 
 typedef struct run_plan {
@@ -28,8 +38,9 @@ typedef struct run_plan {
     size_t n_retry[6];       /* to run, by the status of the row they have */
     _Atomic uint32_t *calls; /* of each key */
     _Atomic uint64_t n_calls;
-    uint64_t cancel_at_call; /* sets the token then; 0: never */
-    facpool_cancel *cancel;
+    uint64_t cancel_at_call;     /* sets the token then; 0: never */
+    facpool_cancel *cancel;      /* the test process's own */
+    pid_t process;               /* of the test */
     uint64_t cancel_at_progress; /* cancels at that progress call; 0: never */
     uint64_t n_progress;
     bool fail_init; /* of the last worker */
@@ -144,8 +155,10 @@ static inline void note_call(run_plan *p, size_t key)
 {
     atomic_fetch_add_explicit(&p->calls[key], 1, memory_order_relaxed);
     uint64_t call = atomic_fetch_add_explicit(&p->n_calls, 1, memory_order_relaxed) + 1;
-    if (call == p->cancel_at_call)
+    if (call == p->cancel_at_call && getpid() == p->process)
         facpool_cancel_set(p->cancel);
+    else if (call == p->cancel_at_call)
+        kill(p->process, SIGUSR2); /* see cancel_on_signal */
 }
 
 static inline void check_call(run_plan *p, uint32_t worker, const void *worker_state,
@@ -355,16 +368,17 @@ static inline void expect_run(run_plan *p, bool has_backup)
 
 /* ------------------------------------------------------------------ making and freeing */
 
-static inline void run_plan_init(run_plan *p, const world *w)
+static inline run_plan *run_plan_new(const world *w)
 {
-    *p = (run_plan){.w = w, .epoch = w->epoch};
+    run_plan *p = SHARED(run_plan, .w = w, .epoch = w->epoch, .process = getpid());
     p->options = (facpool_run_options)FACPOOL_RUN_OPTIONS_INIT;
     p->backup = (facpool_backup_options)FACPOOL_BACKUP_OPTIONS_INIT;
     p->keys = calloc(w->n_keys, sizeof *p->keys);
     p->in_set = calloc(w->n_keys, 1);
     p->to_run = calloc(w->n_keys, 1);
     p->after = calloc(w->n_keys, sizeof *p->after);
-    p->calls = calloc(w->n_keys, sizeof *p->calls);
+    p->calls = shared_alloc(w->n_keys * sizeof *p->calls);
+    return p;
 }
 
 static inline void run_plan_free(run_plan *p)
@@ -373,7 +387,6 @@ static inline void run_plan_free(run_plan *p)
     free(p->in_set);
     free(p->to_run);
     free(p->after);
-    free((void *)p->calls);
     facpool_cancel_free(p->cancel);
 }
 

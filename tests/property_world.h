@@ -10,7 +10,8 @@
 #include <facpool/facpool.h>
 
 #define WORLD_FACTORS_MAX 40
-#define WORLD_TEXT_MAX    4096
+#define WORLD_TEXT_MAX    24576
+#define MESSAGE_KEPT      16384 /* bytes of a message */
 
 /* What is known of a key's row. `low` and `high` bound its timestamp. */
 typedef struct key_state {
@@ -166,11 +167,12 @@ static inline size_t message_text(const world *w, size_t key, uint32_t epoch, ch
     static const char *const characters[] = {
         "a", "Z", " ", "\xc3\xa9", "\xe4\xb8\xad", "\xf0\x9d\x84\x9e", "'", "\n"};
     random_numbers r = {hash_of(w, key, epoch, 5)};
-    uint32_t size = random_below(&r, 4);
-    size_t wanted = size == 0   ? 1 + random_below(&r, 30)
-                    : size == 1 ? 1016 + random_below(&r, 16)
-                    : size == 2 ? 1024
-                                : random_below(&r, 3000);
+    uint32_t size = random_below(&r, 60);
+    size_t wanted = size < 40   ? 1 + random_below(&r, 30)
+                    : size < 57 ? random_below(&r, 3000)
+                    : size < 58 ? MESSAGE_KEPT - 8 + random_below(&r, 16)
+                    : size < 59 ? MESSAGE_KEPT
+                                : random_below(&r, 20000);
     size_t length = 0;
     while (length < wanted) {
         const char *character = characters[random_below(&r, 8)];
@@ -182,15 +184,15 @@ static inline size_t message_text(const world *w, size_t key, uint32_t epoch, ch
     return length;
 }
 
-/* What is kept of it: at most 1024 bytes, whole characters. */
+/* What is kept of it: at most 16 KiB, whole characters. */
 static inline void message_kept(const world *w, size_t key, const key_state *state, char *out)
 {
     out[0] = '\0';
     if (!state->speaks)
         return;
     size_t length = message_text(w, key, state->epoch, out);
-    if (length > 1024) {
-        length = 1024;
+    if (length > MESSAGE_KEPT) {
+        length = MESSAGE_KEPT;
         while (((unsigned char)out[length] & 0xc0) == 0x80)
             length--;
         out[length] = '\0';

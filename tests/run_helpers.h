@@ -1,52 +1,59 @@
-/* What tests of runs share: a folder for files, a task set, a callback whose values anyone can
- * recompute, and looking into results and backups through the public header. */
+/* What tests of runs share: a folder for files, memory that worker processes share, a task set, a
+ * callback whose values anyone can recompute, and looking into results and backups through the
+ * public header. Callbacks may run in other processes: what they write to lies in shared memory,
+ * and they note what is wrong there instead of ending the test. */
 #ifndef FP_TEST_RUN_HELPERS_H
 #define FP_TEST_RUN_HELPERS_H
 
 #include <facpool/facpool.h>
 #include <math.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include <unistd.h>
+#include "shared_memory.h"
 #include "test.h"
 
 #define FACTORS 3
 
-static char folder[256];
+static char test_folder[256];
+static pid_t test_process; /* this program's, not a worker's */
 static facpool_error err = FACPOOL_ERROR_INIT;
 
-static void make_folder(void)
+static inline void make_folder(void)
 {
     const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/facpool-test-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(folder)) {
-        perror(folder);
+    test_process = getpid();
+    snprintf(test_folder, sizeof test_folder, "%s/facpool-test-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(test_folder)) {
+        perror(test_folder);
         exit(1);
     }
 }
 
-static void remove_folder(void)
+static inline void remove_folder(void)
 {
     char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    snprintf(command, sizeof command, "rm -rf '%s'", test_folder);
     if (system(command) != 0)
-        printf("  could not remove %s\n", folder);
+        printf("  could not remove %s\n", test_folder);
 }
 
-/* A path in the folder that no test used before. */
-static const char *fresh_path(void)
+/* A path in the test_folder that no test used before. */
+static inline const char *fresh_path(void)
 {
     static char path[8][320];
     static int number;
     char *out = path[number % 8];
-    snprintf(out, sizeof path[0], "%s/backup%d.fpb", folder, number++);
+    snprintf(out, sizeof path[0], "%s/backup%d.fpb", test_folder, number++);
     return out;
 }
 
 /* ------------------------------------------------------------------ tasks and values */
 
-static uint64_t mix(uint64_t x)
+static inline uint64_t mix(uint64_t x)
 {
     x ^= x >> 30;
     x *= UINT64_C(0xbf58476d1ce4e5b9);
@@ -55,7 +62,7 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 31;
 }
 
-static uint64_t key_hash(int64_t date, const char *code)
+static inline uint64_t key_hash(int64_t date, const char *code)
 {
     uint64_t h = mix((uint64_t)date);
     for (; *code; code++)
@@ -64,7 +71,7 @@ static uint64_t key_hash(int64_t date, const char *code)
 }
 
 /* Doubles of every kind, NaN payloads and infinities among them. */
-static double value_of(int64_t date, const char *code, size_t factor)
+static inline double value_of(int64_t date, const char *code, size_t factor)
 {
     uint64_t h = mix(key_hash(date, code) + factor);
     double price = (double)(h % 1000000) / 100;
@@ -80,12 +87,15 @@ static double value_of(int64_t date, const char *code, size_t factor)
     return h % 64 == 1 ? INFINITY : h % 64 == 2 ? -0.0 : (double)(int64_t)h * 1e-19;
 }
 
-static bool same_bits(double a, double b)
+/* Text keeps no NaN's payload: set for tests that read it. */
+static bool any_nan_will_do;
+
+static inline bool same_bits(double a, double b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    return memcmp(&a, &b, sizeof a) == 0 || (any_nan_will_do && isnan(a) && isnan(b));
 }
 
-static facpool_tasks *make_grid(size_t n_dates, size_t n_codes)
+static inline facpool_tasks *make_grid(size_t n_dates, size_t n_codes)
 {
     facpool_tasks *tasks = NULL;
     int64_t *dates = malloc((n_dates + 1) * sizeof *dates);
@@ -105,7 +115,7 @@ static facpool_tasks *make_grid(size_t n_dates, size_t n_codes)
 }
 
 /* The same tasks as a list, in an order that is nobody's. */
-static facpool_tasks *make_list(size_t n_dates, size_t n_codes)
+static inline facpool_tasks *make_list(size_t n_dates, size_t n_codes)
 {
     facpool_tasks *tasks = NULL;
     CHECK_OK(facpool_tasks_new(&tasks, &err), err);
@@ -121,29 +131,135 @@ static facpool_tasks *make_list(size_t n_dates, size_t n_codes)
     return tasks;
 }
 
+/* ------------------------------------------------------------------ executors */
+
+static inline const char *executor_name(int32_t executor)
+{
+    return executor == FACPOOL_EXECUTOR_OMP       ? "OpenMP"
+           : executor == FACPOOL_EXECUTOR_PROCESS ? "process"
+                                                  : "serial";
+}
+
+/* Runs all tests with each executor this build has. Worker processes come first: once OpenMP was
+ * used, their callbacks could not use it. */
+static inline void for_each_executor(void (*run_all)(int32_t executor))
+{
+    static const int32_t executors[] = {
+#ifdef __linux__
+        FACPOOL_EXECUTOR_PROCESS,
+#endif
+        FACPOOL_EXECUTOR_SERIAL,
+#ifdef _OPENMP
+        FACPOOL_EXECUTOR_OMP,
+#endif
+    };
+    for (size_t i = 0; i < sizeof executors / sizeof *executors; i++) {
+        printf("-- %s executor\n", executor_name(executors[i]));
+        run_all(executors[i]);
+    }
+}
+
+static inline void pause_ms(long ms)
+{
+    struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+/* ------------------------------------------------------------------ cancelling from a callback */
+
+/* A token is its process's own: a callback in a worker process asks the test's by a signal. */
+typedef struct cancelling {
+    facpool_cancel *token;
+    pid_t process;
+    atomic_bool *is_set; /* shared */
+    struct sigaction before;
+} cancelling;
+
+static cancelling canceller;
+
+static inline void cancel_on_signal(int number)
+{
+    (void)number;
+    facpool_cancel_set(canceller.token);
+    atomic_store(canceller.is_set, true);
+}
+
+/* Makes a token for request_cancel to set, until forget_cancel frees it. */
+static inline facpool_cancel *listen_for_cancel(void)
+{
+    struct sigaction action = {.sa_handler = cancel_on_signal};
+    CHECK_OK(facpool_cancel_new(&canceller.token, &err), err);
+    canceller.process = getpid();
+    canceller.is_set = shared_alloc(sizeof *canceller.is_set);
+    sigaction(SIGUSR2, &action, &canceller.before);
+    return canceller.token;
+}
+
+static inline void forget_cancel(void)
+{
+    sigaction(SIGUSR2, &canceller.before, NULL);
+    facpool_cancel_free(canceller.token);
+    canceller.token = NULL;
+}
+
+/* Has the token set by a signal handler of the test's process; returns when it is. */
+static inline void request_cancel_by_signal(void)
+{
+    kill(canceller.process, SIGUSR2);
+    while (!atomic_load(canceller.is_set))
+        pause_ms(1);
+}
+
+/* Returns when the token is set. Workers of other processes hear of it in their own time, in which
+ * they are to leave something undone. */
+static inline void request_cancel(void)
+{
+    if (getpid() == canceller.process) {
+        facpool_cancel_set(canceller.token);
+        return;
+    }
+    request_cancel_by_signal();
+    pause_ms(1);
+}
+
+/* First in a callback that uses CHECK: where it fails in a worker process, that one ends. */
+#define CHECKS_END_THE_WORKER()                                                                    \
+    do {                                                                                           \
+        if (getpid() != test_process)                                                              \
+            if (setjmp(test_end))                                                                  \
+                _exit(97);                                                                         \
+    } while (0)
+
 /* ------------------------------------------------------------------ the callback */
 
-/* Counts calls; fails, skips and cancels where told. A nonzero modulus makes tasks whose hash is
- * 0 for it do so. */
+/* Made by SHARED(work, ...). Counts calls; fails, skips and cancels where told, or does what a
+ * worker process doesn't survive. A nonzero modulus makes tasks whose hash is 0 for it do so. */
 typedef struct work {
     atomic_size_t calls;
     unsigned fail_every;
     unsigned skip_every;
-    size_t cancel_at_call; /* sets the token at the so-manyth call; 0: never */
-    facpool_cancel *cancel;
+    size_t cancel_at_call; /* asks for the end from the so-manyth call on; 0: never */
     size_t n_factors;
+    unsigned trouble_every;
+    void (*trouble)(void);
+    uint32_t trouble_attempts; /* the first ones of such a task; 0: all */
+    uint8_t trouble_status;    /* of the task, where all are */
 } work;
 
-static bool is_hit(int64_t date, const char *code, unsigned every, uint64_t salt)
+static inline bool is_hit(int64_t date, const char *code, unsigned every, uint64_t salt)
 {
     return every && mix(key_hash(date, code) ^ salt) % every == 0;
 }
 
-static int compute(int64_t date, const char *code, double *factors, work *w)
+static inline int compute(int64_t date, const char *code, uint32_t attempt, double *factors,
+                          work *w)
 {
     size_t call = atomic_fetch_add(&w->calls, 1) + 1;
     if (w->cancel_at_call && call >= w->cancel_at_call)
-        facpool_cancel_set(w->cancel);
+        request_cancel();
+    bool may_trouble = !w->trouble_attempts || attempt <= w->trouble_attempts;
+    if (may_trouble && is_hit(date, code, w->trouble_every, 3))
+        w->trouble();
     if (is_hit(date, code, w->skip_every, 1))
         return FACPOOL_SKIP;
     if (is_hit(date, code, w->fail_every, 2))
@@ -153,18 +269,19 @@ static int compute(int64_t date, const char *code, double *factors, work *w)
     return 0;
 }
 
-static int task_fn(const facpool_task *task, double *factors, void *user)
+static inline int task_fn(const facpool_task *task, double *factors, void *user)
 {
-    int rc = compute(task->date, task->code, factors, user);
+    int rc = compute(task->date, task->code, task->attempt, factors, user);
     return rc == 7 ? facpool_task_fail(task, 7, "the task was told to fail") : rc;
 }
 
-static int batch_fn(const facpool_slice *slice, double *factors, void *user)
+static inline int batch_fn(const facpool_slice *slice, double *factors, void *user)
 {
     work *w = user;
     size_t n_factors = w->n_factors ? w->n_factors : FACTORS;
     for (size_t i = 0; i < slice->n; i++) {
-        int rc = compute(slice->dates[i], slice->codes[i], factors + i * n_factors, w);
+        int rc =
+            compute(slice->dates[i], slice->codes[i], slice->attempt, factors + i * n_factors, w);
         if (rc == FACPOOL_SKIP)
             facpool_slice_skip(slice, i);
         else if (rc)
@@ -173,35 +290,37 @@ static int batch_fn(const facpool_slice *slice, double *factors, void *user)
     return 0;
 }
 
-static facpool_run_options make_options(work *w, int32_t executor)
+static inline facpool_run_options make_options(work *w, int32_t executor)
 {
     facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
     options.fn = task_fn;
     options.user = w;
     options.n_factors = FACTORS;
     options.executor = executor;
-    options.workers = executor == FACPOOL_EXECUTOR_OMP ? 3 : 1;
+    options.workers = executor == FACPOOL_EXECUTOR_SERIAL ? 1 : 3;
     return options;
 }
 
 /* ------------------------------------------------------------------ looking */
 
-static facpool_report report_of(const facpool_result *result)
+static inline facpool_report report_of(const facpool_result *result)
 {
     facpool_report report = FACPOOL_REPORT_INIT;
     CHECK_OK(facpool_result_report(result, &report, &err), err);
     return report;
 }
 
-static uint8_t expected_status(const work *w, int64_t date, const char *code)
+static inline uint8_t expected_status(const work *w, int64_t date, const char *code)
 {
+    if (!w->trouble_attempts && is_hit(date, code, w->trouble_every, 3))
+        return w->trouble_status;
     if (is_hit(date, code, w->skip_every, 1))
         return FACPOOL_STATUS_SKIPPED;
     return is_hit(date, code, w->fail_every, 2) ? FACPOOL_STATUS_FAILED : FACPOOL_STATUS_OK;
 }
 
 /* Every task of a finished result is what a plain loop would have made of it. */
-static void check_result(const facpool_result *result, const work *w)
+static inline void check_result(const facpool_result *result, const work *w)
 {
     size_t n = facpool_result_count(result);
     CHECK_OK(facpool_result_load(result, &err), err);
@@ -224,7 +343,7 @@ static void check_result(const facpool_result *result, const work *w)
 }
 
 /* Rows of a backup with one of the statuses; each is checked for its values. */
-static size_t count_rows(const char *path, uint32_t statuses)
+static inline size_t count_rows(const char *path, uint32_t statuses)
 {
     facpool_reader *reader = NULL;
     facpool_cursor *cursor = NULL;

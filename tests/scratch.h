@@ -20,15 +20,15 @@ static char scratch_folder[200];
 
 static inline void scratch_remove(void)
 {
-    DIR *folder = opendir(scratch_folder);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    DIR *listing = opendir(scratch_folder);
+    for (struct dirent *entry; listing && (entry = readdir(listing));) {
         char path[600];
         snprintf(path, sizeof path, "%s/%s", scratch_folder, entry->d_name);
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             unlink(path);
     }
-    if (folder)
-        closedir(folder);
+    if (listing)
+        closedir(listing);
     rmdir(scratch_folder);
 }
 

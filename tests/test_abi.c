@@ -219,6 +219,33 @@ static void allocators_of_older_and_newer_callers(void)
                 offsetof(facpool_allocator, ctx));
 }
 
+#ifdef __linux__
+static int call_run_in_processes(const void *given)
+{
+    facpool_run_options options = run_options();
+    options.executor = FACPOOL_EXECUTOR_PROCESS;
+    options.process = given;
+    return call_run(&options);
+}
+
+/* `fd` is no socket: options that are understood get as far as that. */
+static int call_serve(const void *given)
+{
+    int rc = facpool_serve(-1, given, &err);
+    return rc == FACPOOL_E_INVALID ? 0 : rc;
+}
+
+static void process_options_of_older_and_newer_callers(void)
+{
+    facpool_process_options process = FACPOOL_PROCESS_OPTIONS_INIT;
+    process.tasks_per_worker = 4;
+    check_input(call_run_in_processes, &process, sizeof process, sizeof(size_t));
+    facpool_serve_options serve = FACPOOL_SERVE_OPTIONS_INIT;
+    serve.fn = compute;
+    check_input(call_serve, &serve, sizeof serve, offsetof(facpool_serve_options, batch_fn));
+}
+#endif
+
 static facpool_writer *open_writer;
 
 static int call_append(const void *given)
@@ -309,6 +336,8 @@ static void slices_of_callers_are_refused_or_whole(void)
         rc = facpool_job_take(job, 0, slice, &factors, &err);
         CHECK_OK(rc, err);
         CHECK_INT(slice->size, sizeof whole + 40);
+        for (size_t i = 0; rc && i < slice->n; i++)
+            CHECK_INT(slice->code_numbers[i], slice->indexes[i] % 3);
         n += rc ? slice->n : 0;
         for (size_t i = 0; rc && i < slice->n; i++)
             facpool_slice_skip(slice, i);
@@ -598,6 +627,7 @@ static void names_of_codes_and_statuses(void)
 {
     CHECK_TEXT(facpool_error_name(FACPOOL_E_INVALID), "FACPOOL_E_INVALID");
     CHECK_TEXT(facpool_error_name(FACPOOL_E_STATE), "FACPOOL_E_STATE");
+    CHECK_TEXT(facpool_error_name(FACPOOL_E_WORKER), "FACPOOL_E_WORKER");
     CHECK_TEXT(facpool_error_name(-1000), "unknown error");
     CHECK_TEXT(facpool_error_name(5), "unknown error");
     CHECK_TEXT(facpool_status_name(FACPOOL_STATUS_OK), "ok");
@@ -630,6 +660,9 @@ int main(void)
     RUN(make_world);
     RUN(run_options_of_older_and_newer_callers);
     RUN(backup_options_of_older_and_newer_callers);
+#ifdef __linux__
+    RUN(process_options_of_older_and_newer_callers);
+#endif
     RUN(allocators_of_older_and_newer_callers);
     RUN(rows_of_older_and_newer_callers);
     RUN(filters_of_older_and_newer_callers);

@@ -147,7 +147,8 @@ static void names_are_those_of_the_header(void)
     CHECK_TEXT(facpool_error_name(FACPOOL_E_CORRUPT), "FACPOOL_E_CORRUPT");
     CHECK_TEXT(facpool_error_name(FACPOOL_E_FORKED), "FACPOOL_E_FORKED");
     CHECK_TEXT(facpool_error_name(FACPOOL_E_STATE), "FACPOOL_E_STATE");
-    CHECK_TEXT(facpool_error_name(-17), "unknown error");
+    CHECK_TEXT(facpool_error_name(FACPOOL_E_WORKER), "FACPOOL_E_WORKER");
+    CHECK_TEXT(facpool_error_name(-18), "unknown error");
     CHECK_TEXT(facpool_error_name(1), "unknown error");
     CHECK_TEXT(facpool_error_name(-2147483647 - 1), "unknown error");
     CHECK_TEXT(facpool_status_name(FACPOOL_STATUS_OK), "ok");

@@ -501,18 +501,18 @@ static void damaged_texts_are_refused_or_read_without_harm(void)
     fp_codec_free(codec);
 }
 
-static void texts_beyond_1024_bytes_are_refused(void)
+static void texts_beyond_16_kib_are_refused(void)
 {
     facpool_error err = FACPOOL_ERROR_INIT;
     fp_codec *codec = fp_codec_new(NULL);
     fp_texts texts = {0};
     fp_buffer out = {0};
-    uint8_t page[1 + 2 + 1025] = {0, 0x00, 0x04};
+    uint8_t page[1 + 2 + 16385] = {0, 0x00, 0x40};
     CHECK(codec);
     CHECK_INT(decode_texts_exactly(codec, page, sizeof page - 1, 1), 0);
     page[1] = 1;
     CHECK_INT(decode_texts_exactly(codec, page, sizeof page, 1), FACPOOL_E_CORRUPT);
-    CHECK_INT(fp_texts_add(&texts, (const char *)page, 1025), 0);
+    CHECK_INT(fp_texts_add(&texts, (const char *)page, 16385), 0);
     CHECK_INT(fp_texts_encode(codec, &texts, 0, 1, 1, &out, &err), FACPOOL_E_INVALID);
     CHECK_INT(out.size, 0);
     fp_texts_free(&texts);
@@ -604,7 +604,7 @@ int main(int argc, char **argv)
     RUN(impossible_pages_are_not_written);
     RUN(texts_come_back);
     RUN(damaged_texts_are_refused_or_read_without_harm);
-    RUN(texts_beyond_1024_bytes_are_refused);
+    RUN(texts_beyond_16_kib_are_refused);
     RUN(every_failed_allocation_is_reported);
     return TEST_END();
 }

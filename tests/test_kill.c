@@ -2,7 +2,7 @@
  * example's SQLite sink in turn, the parent kills it somewhere between the first and the last
  * write, once or several times, and the run is resumed to its end. Then the result is that of an
  * uninterrupted run, bit for bit, every row is in the file once, what had been reported durable is
- * there, and nothing that was done was computed again.
+ * there, nothing that was done was computed again, and no worker process outlives its run.
  *
  * FACPOOL_TEST_SEED and FACPOOL_TEST_CYCLES choose the cycles. The child is this very program, run
  * with the names of its two files; both share what the child counts in memory of a file, which
@@ -10,6 +10,7 @@
 #include "storage_suite.h"
 
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -23,6 +24,13 @@
 #define WITH_THREADS FACPOOL_EXECUTOR_OMP
 #else
 #define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
+#endif
+
+/* Worker processes are there on Linux. */
+#ifdef __linux__
+#define WITH_PROCESSES FACPOOL_EXECUTOR_PROCESS
+#else
+#define WITH_PROCESSES FACPOOL_EXECUTOR_SERIAL
 #endif
 
 extern char **environ;
@@ -203,14 +211,29 @@ static int child_main(const char *backup_path, const char *shared_path)
     return rc ? 2 : 0;
 }
 
-static pid_t spawn_child(const char *backup_path, const char *shared_path)
+/* Whether all that hold the other end of the pipe are gone; waits for it, and gives up after a
+ * minute. */
+static bool all_are_gone(int pipe_end)
 {
+    struct pollfd ends = {.fd = pipe_end};
+    return poll(&ends, 1, 60000) == 1 && (ends.revents & POLLHUP);
+}
+
+/* *alive gets the end of a pipe whose other end the child holds, and all that are forked from it.
+ */
+static pid_t spawn_child(const char *backup_path, const char *shared_path, int *alive)
+{
+    int ends[2];
     char program[] = "/proc/self/exe", backup[512], shared[512];
     snprintf(backup, sizeof backup, "%s", backup_path);
     snprintf(shared, sizeof shared, "%s", shared_path);
     char *arguments[] = {program, backup, shared, NULL};
     pid_t pid;
+    CHECK_INT(pipe(ends), 0);
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
     CHECK_INT(posix_spawn(&pid, program, NULL, NULL, arguments, environ), 0);
+    close(ends[1]);
+    *alive = ends[0];
     return pid;
 }
 
@@ -319,7 +342,7 @@ static void reset_counts(shared_page *s)
 
 /* ------------------------------------------------------------------ cycles */
 
-static unsigned n_kills, n_hits, n_cycles_done;
+static unsigned n_kills, n_hits, n_cycles_done, n_of_processes;
 static char parameters[400];
 
 static void choose_job(shared_page *s, random_numbers *r)
@@ -330,7 +353,9 @@ static void choose_job(shared_page *s, random_numbers *r)
     s->n_dates = random_between(r, 5, 60);
     s->n_codes = random_between(r, 10, 100);
     s->n_factors = random_between(r, 1, FACTORS_MAX);
-    s->executor = random_chance(r, 60) ? WITH_THREADS : FACPOOL_EXECUTOR_SERIAL;
+    s->executor = random_chance(r, 40)   ? WITH_THREADS
+                  : random_chance(r, 60) ? WITH_PROCESSES
+                                         : FACPOOL_EXECUTOR_SERIAL;
     s->workers = s->executor == FACPOOL_EXECUTOR_SERIAL ? 1 : random_between(r, 1, 4);
     s->group_by = (int32_t)random_between(r, 1, 3);
     s->by_slices = random_chance(r, 50);
@@ -347,9 +372,11 @@ static void choose_job(shared_page *s, random_numbers *r)
         "  %s: %u dates x %u codes, %u factors, %u us a task, %s, workers %u, group_by %d, %s, "
         "durability %d, no_async %d, batch_rows %u, flush_ms %u, queue_bytes %llu\n",
         store->name, s->n_dates, s->n_codes, s->n_factors, s->task_us,
-        s->executor == FACPOOL_EXECUTOR_SERIAL ? "serial" : "omp", s->workers, s->group_by,
-        s->by_slices ? "batch_fn" : "fn", s->durability, s->no_async, s->batch_rows, s->flush_ms,
-        (unsigned long long)s->queue_bytes);
+        s->executor == FACPOOL_EXECUTOR_SERIAL    ? "serial"
+        : s->executor == FACPOOL_EXECUTOR_PROCESS ? "process"
+                                                  : "omp",
+        s->workers, s->group_by, s->by_slices ? "batch_fn" : "fn", s->durability, s->no_async,
+        s->batch_rows, s->flush_ms, (unsigned long long)s->queue_bytes);
 }
 
 static void pause_briefly(void)
@@ -368,9 +395,8 @@ static bool kill_once(shared_page *s, random_numbers *r, const char *path, const
     uint64_t left = n_tasks(s) - before.n_final;
     uint64_t target = left * random_between(r, 2, 90) / 100;
     bool early = random_chance(r, 3); /* now and then before the first write */
-    pid_t pid = spawn_child(path, shared_path);
-    int state = 0;
-    pid_t ended = 0;
+    int state = 0, alive;
+    pid_t ended = 0, pid = spawn_child(path, shared_path, &alive);
     while (!s->over && (ended = waitpid(pid, &state, WNOHANG)) == 0) {
         if (s->done >= target && (early || s->rows_written))
             break;
@@ -380,6 +406,8 @@ static bool kill_once(shared_page *s, random_numbers *r, const char *path, const
         CHECK_INT(kill(pid, SIGKILL), 0);
         CHECK_INT(waitpid(pid, &state, 0), pid);
     }
+    CHECK(all_are_gone(alive));
+    close(alive);
     bool killed = WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL;
     if (!killed)
         CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
@@ -393,6 +421,7 @@ static bool kill_once(shared_page *s, random_numbers *r, const char *path, const
     CHECK(after.n_stored - before.n_stored + replaced >= s->rows_written);
     CHECK(s->rows_written >= s->rows_durable);
     n_kills += killed;
+    n_of_processes += killed && s->executor == FACPOOL_EXECUTOR_PROCESS;
     bool wrote = after.n_stored > before.n_stored || s->rows_written;
     n_hits += killed && wrote && after.n < n_tasks(s);
     return killed;
@@ -408,9 +437,11 @@ static void resume_to_end(shared_page *s, random_numbers *r, const char *path,
     reset_counts(s);
     s->task_us = 0;
     if (random_chance(r, 30)) {
-        int state = 0;
-        pid_t pid = spawn_child(path, shared_path);
+        int state = 0, alive;
+        pid_t pid = spawn_child(path, shared_path, &alive);
         CHECK_INT(waitpid(pid, &state, 0), pid);
+        CHECK(all_are_gone(alive));
+        close(alive);
         CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 0);
         check_calls(s, &before);
         read_file(s, path, &before);
@@ -464,8 +495,9 @@ static void killed_runs_resume_to_the_uninterrupted_result(void)
         n_cycles_done++;
     }
     munmap(s, sizeof *s);
-    printf("%u cycles, %u kills, %u of them between the first and the last write\n", n_cycles,
-           n_kills, n_hits);
+    printf("%u cycles, %u kills (%u of runs with worker processes), %u of them between the first "
+           "and the last write\n",
+           n_cycles, n_kills, n_of_processes, n_hits);
     CHECK(n_kills >= n_cycles * 9 / 10);
     CHECK(n_hits * 10 >= n_kills * 9);
 }

@@ -142,7 +142,7 @@ static void full_disk_is_said_with_its_remedy(void)
         return; /* not every system has this device */
     facpool_error err = FACPOOL_ERROR_INIT;
     char path[] = "x.fpb";
-    fp_file full = {fd, path};
+    fp_file full = {fd, path, false};
     CHECK_INT(fp_file_write(&full, "x", 1, 0, &err), FACPOOL_E_IO);
     CHECK_INT(err.os_errno, ENOSPC);
     CHECK(strstr(err.message, "x.fpb") && strstr(err.message, "disk full: free some space"));
@@ -310,6 +310,33 @@ static void lock_keeps_a_second_writer_out_until_the_first_is_gone(void)
     fp_file_close(&first);
     CHECK_OK(fp_file_lock(&second, &err), err);
     fp_file_close(&second);
+}
+
+static void lock_ends_with_close_though_a_forked_child_has_the_file(void)
+{
+    facpool_error err = FACPOOL_ERROR_INIT;
+    const char *path = in_folder("inherited");
+    write_text(path, "x");
+    fp_file first, second;
+    int until_told[2];
+    CHECK(!pipe(until_told));
+    CHECK_OK(fp_file_open(&first, path, true, &err), err);
+    CHECK_OK(fp_file_open(&second, path, true, &err), err);
+    CHECK_OK(fp_file_lock(&first, &err), err);
+    pid_t child = fork();
+    if (child == 0) {
+        char nothing;
+        close(until_told[1]);
+        _exit(read(until_told[0], &nothing, 1) != 0);
+    }
+    CHECK(child > 0);
+    fp_file_close(&first);
+    CHECK_OK(fp_file_lock(&second, &err), err);
+    fp_file_close(&second);
+    close(until_told[1]);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && !status);
+    close(until_told[0]);
 }
 
 /* ------------------------------------------------------------------ memory, clocks, random bytes
@@ -589,6 +616,7 @@ int main(void)
     RUN(publish_works_without_a_folder_in_the_path);
     RUN(link_that_leads_nowhere_counts_as_there);
     RUN(lock_keeps_a_second_writer_out_until_the_first_is_gone);
+    RUN(lock_ends_with_close_though_a_forked_child_has_the_file);
     RUN(pages_are_zeroed_and_large_ones_aligned);
     RUN(pages_are_given_back_whole);
     RUN(clocks_run_forward);

@@ -15,7 +15,7 @@ static char history[8192]; /* of the case: its steps and their parameters */
 static size_t history_length;
 
 static unsigned long n_runs, n_tasks, n_resumes, n_cancelled, n_stopped, n_dry, n_appends,
-    n_misuses, n_torn, n_questions, n_jobs, n_started, n_unions;
+    n_misuses, n_torn, n_questions, n_jobs, n_started, n_unions, n_in_processes;
 
 /* What a case's backup is written as. A file of lines holds nothing but rows: one without a row is
  * as good as none. */
@@ -127,6 +127,15 @@ static void choose_backup(run_plan *p, random_numbers *r, const char *path, bool
     p->options.backup = b;
 }
 
+/* What a worker process sends when its call is the one to cancel at. */
+static facpool_cancel *volatile signal_token;
+
+static void cancel_on_signal(int number)
+{
+    (void)number;
+    facpool_cancel_set(signal_token);
+}
+
 static void choose_ends(run_plan *p, random_numbers *r)
 {
     facpool_run_options *o = &p->options;
@@ -136,6 +145,7 @@ static void choose_ends(run_plan *p, random_numbers *r)
         o->on_error = FACPOOL_ON_ERROR_STOP;
     if (random_chance(r, 15)) {
         CHECK_OK(facpool_cancel_new(&p->cancel, &err), err);
+        signal_token = p->cancel;
         p->cancel_at_call = 1 + random_below(r, (uint32_t)p->w->n_keys);
         o->cancel = p->cancel;
     }
@@ -162,7 +172,9 @@ static void choose_options(run_plan *p, random_numbers *r)
     o->user = p;
     o->n_factors = p->w->n_factors;
     o->factor_names = p->w->default_names && random_chance(r, 50) ? NULL : p->w->name_list;
-    o->executor = random_chance(r, 60) ? WITH_THREADS : FACPOOL_EXECUTOR_SERIAL;
+    o->executor = random_chance(r, 40)   ? WITH_THREADS
+                  : random_chance(r, 60) ? FACPOOL_EXECUTOR_SERIAL
+                                         : WITH_PROCESSES;
     o->workers = random_between(r, 1, 4);
     o->group_by =
         random_chance(r, 50) ? (int32_t)random_below(r, 2) : (int32_t)random_between(r, 2, 3);
@@ -173,16 +185,20 @@ static void choose_options(run_plan *p, random_numbers *r)
     choose_ends(p, r);
 }
 
+static const char *executor_name(int32_t executor)
+{
+    return executor == FACPOOL_EXECUTOR_SERIAL    ? "serial"
+           : executor == FACPOOL_EXECUTOR_PROCESS ? "process"
+                                                  : "omp";
+}
+
 static void note_run(const run_plan *p)
 {
     const facpool_run_options *o = &p->options;
     const facpool_backup_options *b = &p->backup;
     note("  step %u: %s %s %s, %zu tasks, workers %u, group_by %d, attempts %u, results %d, "
          "on_error %d, first_fail %u/%d, cancel %llu/%llu%s%s\n",
-         p->epoch, o->dry_run ? "dry run" : "run",
-         p->is_job                                ? "job"
-         : o->executor == FACPOOL_EXECUTOR_SERIAL ? "serial"
-                                                  : "omp",
+         p->epoch, o->dry_run ? "dry run" : "run", p->is_job ? "job" : executor_name(o->executor),
          o->fn ? "fn" : "batch_fn", p->n, o->workers, o->group_by, o->attempts, o->results,
          o->on_error, o->stop_if_first_fail, o->no_stop_if_first_fail,
          (unsigned long long)p->cancel_at_call, (unsigned long long)p->cancel_at_progress,
@@ -262,51 +278,50 @@ static uint64_t torn_bytes; /* behind the backup, put there by a step before */
 
 static void step_run(world *w, random_numbers *r, const char *path, bool *exists)
 {
-    run_plan p;
+    run_plan *p = run_plan_new(w);
     facpool_tasks *tasks = NULL;
     facpool_result *result = NULL;
-    run_plan_init(&p, w);
-    CHECK_INT(make_tasks(&p, r, &tasks), 0);
-    choose_options(&p, r);
+    CHECK_INT(make_tasks(p, r, &tasks), 0);
+    choose_options(p, r);
     if (path)
-        choose_backup(&p, r, path, *exists);
-    note_run(&p);
-    expect_run(&p, path && *exists);
+        choose_backup(p, r, path, *exists);
+    note_run(p);
+    expect_run(p, path && *exists);
     int64_t before = wall_us();
-    int rc = execute(&p, r, tasks, &result);
-    if (p.wrong)
-        printf("  %s\n", p.wrong_text);
-    CHECK_INT(p.wrong, 0);
+    int rc = execute(p, r, tasks, &result);
+    if (p->wrong)
+        printf("  %s\n", p->wrong_text);
+    CHECK_INT(p->wrong, 0);
     if (!result)
         printf("  no result: %d %s\n", rc, err.message);
     CHECK(result);
     int64_t after = wall_us();
     for (size_t key = 0; key < w->n_keys; key++)
-        if (p.to_run[key]) {
-            p.after[key].low = before;
-            p.after[key].high = after;
+        if (p->to_run[key]) {
+            p->after[key].low = before;
+            p->after[key].high = after;
         }
     facpool_report report = FACPOOL_REPORT_INIT;
     CHECK_OK(facpool_result_report(result, &report, &err), err);
-    check_verdict(&p, rc, &report);
-    check_calls(&p, rc == 0);
-    key_state *now = p.after;
+    check_verdict(p, rc, &report);
+    check_calls(p, rc == 0);
+    key_state *now = p->after;
     bool known = true;
     if (rc) {
         now = calloc(w->n_keys, sizeof *now);
-        if (path && p.backup.mode != FACPOOL_MODE_OVERWRITE)
+        if (path && p->backup.mode != FACPOOL_MODE_OVERWRITE)
             memcpy(now, w->state, w->n_keys * sizeof *now);
-        known = path || p.options.results != FACPOOL_RESULTS_DROP;
+        known = path || p->options.results != FACPOOL_RESULTS_DROP;
         if (path)
-            settle_from_file(&p, path, now);
+            settle_from_file(p, path, now);
         else if (known)
-            settle_from_result(&p, result, now);
+            settle_from_result(p, result, now);
     }
-    bool replaced = p.backup.mode == FACPOOL_MODE_OVERWRITE;
+    bool replaced = p->backup.mode == FACPOOL_MODE_OVERWRITE;
     if (known)
-        check_report(&p, &report, now, path && !replaced ? torn_bytes : 0);
+        check_report(p, &report, now, path && !replaced ? torn_bytes : 0);
     if (known)
-        check_result(&p, result, now, r);
+        check_result(p, result, now, r);
     if (path) {
         memcpy(w->state, now, w->n_keys * sizeof *now);
         n_resumes += *exists;
@@ -314,48 +329,48 @@ static void step_run(world *w, random_numbers *r, const char *path, bool *exists
         torn_bytes = 0;
     }
     n_runs++;
-    n_tasks += p.n_to_run;
+    n_in_processes += p->options.executor == FACPOOL_EXECUTOR_PROCESS && !p->is_job;
+    n_tasks += p->n_to_run;
     n_cancelled += rc == FACPOOL_E_CANCELLED;
     n_stopped += rc == FACPOOL_E_TASK;
     facpool_result_free(result);
     facpool_tasks_free(tasks);
     CHECK_INT(outstanding, 0);
-    if (now != p.after)
+    if (now != p->after)
         free(now);
-    run_plan_free(&p);
+    run_plan_free(p);
 }
 
 /* A dry run says what would run, calls nothing and leaves the file alone. */
 static void step_dry_run(world *w, random_numbers *r, const char *path, bool exists)
 {
-    run_plan p;
+    run_plan *p = run_plan_new(w);
     facpool_tasks *tasks = NULL;
     facpool_result *result = NULL;
-    run_plan_init(&p, w);
-    CHECK_INT(make_tasks(&p, r, &tasks), 0);
-    choose_options(&p, r);
-    choose_backup(&p, r, path, exists);
-    p.options.dry_run = 1;
-    p.is_job = false;
-    p.fail_init = false;
-    p.cancel_at_progress = 0;
-    note_run(&p);
-    expect_run(&p, exists);
+    CHECK_INT(make_tasks(p, r, &tasks), 0);
+    choose_options(p, r);
+    choose_backup(p, r, path, exists);
+    p->options.dry_run = 1;
+    p->is_job = false;
+    p->fail_init = false;
+    p->cancel_at_progress = 0;
+    note_run(p);
+    expect_run(p, exists);
     size_t size_before = 0, size_after = 0;
     uint8_t *bytes_before = file_read(path, &size_before);
-    int rc = random_chance(r, 50) ? start_and_wait(&p, tasks, &result)
-                                  : facpool_run(tasks, &p.options, &result, &err);
+    int rc = random_chance(r, 50) ? start_and_wait(p, tasks, &result)
+                                  : facpool_run(tasks, &p->options, &result, &err);
     CHECK_OK(rc, err);
-    CHECK_INT(p.n_calls, 0);
-    CHECK_INT(p.wrong, 0);
+    CHECK_INT(p->n_calls, 0);
+    CHECK_INT(p->wrong, 0);
     facpool_report report = FACPOOL_REPORT_INIT;
     CHECK_OK(facpool_result_report(result, &report, &err), err);
-    CHECK_INT(report.not_run, p.n_to_run);
-    CHECK_INT(report.resumed, p.n_done);
-    CHECK_INT(report.new_tasks, p.n_retry[FACPOOL_STATUS_NONE]);
-    CHECK_INT(report.retry_failed, p.n_retry[FACPOOL_STATUS_FAILED]);
-    CHECK_INT(report.retry_timeout, p.n_retry[FACPOOL_STATUS_TIMEOUT]);
-    CHECK_INT(report.retry_crashed, p.n_retry[FACPOOL_STATUS_CRASHED]);
+    CHECK_INT(report.not_run, p->n_to_run);
+    CHECK_INT(report.resumed, p->n_done);
+    CHECK_INT(report.new_tasks, p->n_retry[FACPOOL_STATUS_NONE]);
+    CHECK_INT(report.retry_failed, p->n_retry[FACPOOL_STATUS_FAILED]);
+    CHECK_INT(report.retry_timeout, p->n_retry[FACPOOL_STATUS_TIMEOUT]);
+    CHECK_INT(report.retry_crashed, p->n_retry[FACPOOL_STATUS_CRASHED]);
     uint8_t *bytes_after = file_read(path, &size_after);
     CHECK(!bytes_before == !bytes_after && size_before == size_after);
     if (bytes_before)
@@ -364,23 +379,22 @@ static void step_dry_run(world *w, random_numbers *r, const char *path, bool exi
     free(bytes_after);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
-    run_plan_free(&p);
+    run_plan_free(p);
     CHECK_INT(outstanding, 0);
     n_dry++;
 }
 
 static void step_append(world *w, random_numbers *r, const char *path, bool *exists)
 {
-    run_plan p;
-    run_plan_init(&p, w);
-    choose_backup(&p, r, path, *exists);
-    p.backup.mode = *exists ? FACPOOL_MODE_RESUME : FACPOOL_MODE_CREATE;
+    run_plan *p = run_plan_new(w);
+    choose_backup(p, r, path, *exists);
+    p->backup.mode = *exists ? FACPOOL_MODE_RESUME : FACPOOL_MODE_CREATE;
     facpool_writer *writer = NULL, *second = NULL;
     hand_rows *h = malloc(sizeof *h);
     key_state *state = malloc(w->n_keys * sizeof *state);
-    CHECK_OK(facpool_writer_open(&writer, &p.backup, w->name_list, w->n_factors, &err), err);
-    p.backup.mode = FACPOOL_MODE_RESUME;
-    CHECK_INT(facpool_writer_open(&second, &p.backup, w->name_list, w->n_factors, &err),
+    CHECK_OK(facpool_writer_open(&writer, &p->backup, w->name_list, w->n_factors, &err), err);
+    p->backup.mode = FACPOOL_MODE_RESUME;
+    CHECK_INT(facpool_writer_open(&second, &p->backup, w->name_list, w->n_factors, &err),
               FACPOOL_E_BUSY);
     uint32_t n_calls = random_between(r, 1, 3);
     for (uint32_t call = 0; call < n_calls; call++) {
@@ -405,7 +419,7 @@ static void step_append(world *w, random_numbers *r, const char *path, bool *exi
             w->state[key].high = after;
     free(state);
     free(h);
-    run_plan_free(&p);
+    run_plan_free(p);
     *exists = true;
     torn_bytes = 0;
     n_appends++;
@@ -414,44 +428,43 @@ static void step_append(world *w, random_numbers *r, const char *path, bool *exi
 /* What is refused, and leaves the file as it was. */
 static void step_misuse(world *w, random_numbers *r, const char *path)
 {
-    run_plan p;
+    run_plan *p = run_plan_new(w);
     facpool_tasks *tasks = NULL;
     facpool_result *result = NULL;
-    run_plan_init(&p, w);
-    CHECK_INT(make_tasks(&p, r, &tasks), 0);
-    choose_options(&p, r);
-    choose_backup(&p, r, path, true);
-    p.backup.mode = FACPOOL_MODE_RESUME;
+    CHECK_INT(make_tasks(p, r, &tasks), 0);
+    choose_options(p, r);
+    choose_backup(p, r, path, true);
+    p->backup.mode = FACPOOL_MODE_RESUME;
     const char *names[WORLD_FACTORS_MAX];
     memcpy(names, w->name_list, sizeof names);
     int expected = FACPOOL_E_MISMATCH;
     switch (random_below(r, 5)) {
     case 4:
-        p.backup.format = formats[(backup_format - formats + 1) % N_FORMATS].name;
+        p->backup.format = formats[(backup_format - formats + 1) % N_FORMATS].name;
         break;
     case 0:
-        p.backup.mode = FACPOOL_MODE_CREATE;
+        p->backup.mode = FACPOOL_MODE_CREATE;
         expected = FACPOOL_E_EXISTS;
         break;
     case 1:
         names[random_below(r, (uint32_t)w->n_factors)] = "another";
-        p.options.factor_names = names;
+        p->options.factor_names = names;
         break;
     case 2:
         names[w->n_factors - 1] = NULL;
-        p.options.factor_names = names;
-        p.options.n_factors--;
-        if (p.options.n_factors == 0)
+        p->options.factor_names = names;
+        p->options.n_factors--;
+        if (p->options.n_factors == 0)
             expected = FACPOOL_E_INVALID;
         break;
     default:
-        p.backup.tag = w->tag ? (random_chance(r, 50) ? NULL : "v2") : "v1";
+        p->backup.tag = w->tag ? (random_chance(r, 50) ? NULL : "v2") : "v1";
     }
     note("  step %u: misuse, to give %d\n", w->epoch, expected);
     size_t size_before = 0, size_after = 0;
     uint8_t *before = file_read(path, &size_before);
-    int rc =
-        p.is_job ? drive_job(&p, r, tasks, &result) : facpool_run(tasks, &p.options, &result, &err);
+    int rc = p->is_job ? drive_job(p, r, tasks, &result)
+                       : facpool_run(tasks, &p->options, &result, &err);
     CHECK_INT(rc, expected);
     CHECK(!result && err.code == expected);
     uint8_t *after = file_read(path, &size_after);
@@ -460,7 +473,7 @@ static void step_misuse(world *w, random_numbers *r, const char *path)
     free(before);
     free(after);
     facpool_tasks_free(tasks);
-    run_plan_free(&p);
+    run_plan_free(p);
     CHECK_INT(outstanding, 0);
     n_misuses++;
 }
@@ -560,6 +573,7 @@ static void run_case(uint64_t case_seed)
     unlink(path);
     torn_bytes = 0;
     history_length = 0;
+    shared_reset();
     note("  %s, %zu dates x %zu codes, %zu factors, skip %u%%, fail %u%%, flaky %u%%%s%s\n",
          backup_format->name, w.n_dates, w.n_codes, w.n_factors, w.skip_percent, w.fail_percent,
          w.flaky_percent, w.default_names ? "" : ", own names", w.tag ? ", tag" : "");
@@ -592,12 +606,12 @@ static void random_histories_agree_with_a_plain_model(void)
     unsigned n = (unsigned)environment_number("FACPOOL_TEST_CASES", 2000);
     for (case_number = first; case_number < first + n; case_number++)
         run_case(mix_bits(seed + case_number));
-    printf(
-        "%u cases: %lu runs of %lu tasks (%lu resumed, %lu cancelled, %lu stopped, %lu jobs, "
-        "%lu started), %lu dry runs,\n  %lu appends, %lu misuses, %lu torn tails, %lu questions, "
-        "%lu unions\n",
-        n, n_runs, n_tasks, n_resumes, n_cancelled, n_stopped, n_jobs, n_started, n_dry, n_appends,
-        n_misuses, n_torn, n_questions, n_unions);
+    printf("%u cases: %lu runs of %lu tasks (%lu resumed, %lu cancelled, %lu stopped, %lu jobs, "
+           "%lu started, %lu in worker processes), %lu dry runs,\n  %lu appends, %lu misuses, %lu "
+           "torn tails, %lu questions, "
+           "%lu unions\n",
+           n, n_runs, n_tasks, n_resumes, n_cancelled, n_stopped, n_jobs, n_started, n_in_processes,
+           n_dry, n_appends, n_misuses, n_torn, n_questions, n_unions);
     for (size_t i = 0; i < N_FORMATS; i++)
         printf("  %lu in %s\n", formats[i].n_cases, formats[i].name);
     if (n >= 1000) /* else chance may have left something out */
@@ -612,6 +626,7 @@ int main(void)
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }
+    signal(SIGUSR2, cancel_on_signal);
     RUN(random_histories_agree_with_a_plain_model);
     if (test_failures)
         printf("case %u: FACPOOL_TEST_SEED=%llu FACPOOL_TEST_FIRST=%u FACPOOL_TEST_CASES=1\n%s",

@@ -2,7 +2,6 @@
  * attempts, worker state, stopping rules, nesting, progress display. Public header only. */
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 #include "run_helpers.h"
 
 #ifdef _OPENMP
@@ -22,8 +21,8 @@ static facpool_result *run_ok(facpool_tasks *tasks, facpool_run_options *options
 
 static void duplicates_are_refused_by_name_when_the_run_starts(void)
 {
-    work w = {0};
-    facpool_run_options options = make_options(&w, executor);
+    work *w = SHARED(work, 0);
+    facpool_run_options options = make_options(w, executor);
     facpool_result *result = NULL;
     facpool_tasks *list = make_list(10, 10);
     CHECK_OK(facpool_tasks_add(list, 20240105, "000003", &err), err);
@@ -42,14 +41,14 @@ static void duplicates_are_refused_by_name_when_the_run_starts(void)
     CHECK_INT(facpool_run(grid, &options, &result, &err), FACPOOL_E_DUPLICATE);
     CHECK_TEXT(err.task_code, "x");
     facpool_tasks_free(grid);
-    CHECK_INT(atomic_load(&w.calls), 0);
+    CHECK_INT(atomic_load(&w->calls), 0);
 }
 
 static void empty_sets_run_to_an_empty_result(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     for (int32_t group = 1; group <= 3; group++) {
-        facpool_run_options options = make_options(&w, executor);
+        facpool_run_options options = make_options(w, executor);
         options.group_by = group;
         options.backup_path = fresh_path();
         facpool_tasks *list = NULL, *grid = NULL;
@@ -70,16 +69,16 @@ static void empty_sets_run_to_an_empty_result(void)
 
 static void a_task_set_is_frozen_while_a_result_holds_it(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_list(3, 3);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     facpool_result *result = run_ok(tasks, &options);
     CHECK_INT(facpool_tasks_add(tasks, 1, "a", &err), FACPOOL_E_STATE);
     facpool_result_free(result);
     CHECK_OK(facpool_tasks_add(tasks, 1, "a", &err), err);
     result = run_ok(tasks, &options);
     facpool_tasks_free(tasks); /* the result keeps it alive */
-    check_result(result, &w);
+    check_result(result, w);
     facpool_result_free(result);
 }
 
@@ -87,16 +86,16 @@ static void extreme_dates_and_unsorted_axes_come_back_in_place(void)
 {
     const int64_t dates[] = {INT64_MAX, -5, INT64_MIN, 0, 20240101};
     const char *codes[] = {"z", "a", "\xe4\xb8\xad", "aa", "B"};
-    work w = {0};
+    work *w = SHARED(work, 0);
     for (int32_t group = 1; group <= 3; group++) {
         facpool_tasks *grid = NULL;
         CHECK_OK(facpool_tasks_grid(&grid, dates, 5, codes, 5, &err), err);
-        facpool_run_options options = make_options(&w, executor);
+        facpool_run_options options = make_options(w, executor);
         options.group_by = group;
         options.backup_path = fresh_path();
         options.results = group == 2 ? FACPOOL_RESULTS_KEEP : 0;
         facpool_result *result = run_ok(grid, &options);
-        check_result(result, &w);
+        check_result(result, w);
         for (size_t i = 0; i < 25; i++) {
             CHECK_INT(facpool_result_dates(result)[i], dates[i / 5]);
             CHECK_TEXT(facpool_result_code(result, i), codes[i % 5]);
@@ -110,17 +109,19 @@ static void extreme_dates_and_unsorted_axes_come_back_in_place(void)
 
 static void wrong_options_are_named(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(2, 2);
     facpool_result *result = NULL;
     const char *twice[] = {"a", "a", "b"}, *fixed[] = {"a", "date", "b"};
-    facpool_run_options good = make_options(&w, executor), bad;
+    facpool_run_options good = make_options(w, executor), bad;
 #define REFUSED(change, code)                                                                      \
-    bad = good;                                                                                    \
-    change;                                                                                        \
-    err.message[0] = 0;                                                                            \
-    CHECK_INT(facpool_run(tasks, &bad, &result, &err), code);                                      \
-    CHECK(err.message[0] && !result)
+    do {                                                                                           \
+        bad = good;                                                                                \
+        change;                                                                                    \
+        err.message[0] = 0;                                                                        \
+        CHECK_INT(facpool_run(tasks, &bad, &result, &err), code);                                  \
+        CHECK(err.message[0] && !result);                                                          \
+    } while (0)
     REFUSED(bad.fn = NULL, FACPOOL_E_INVALID);
     REFUSED(bad.batch_fn = batch_fn, FACPOOL_E_INVALID);
     REFUSED(bad.n_factors = 0, FACPOOL_E_INVALID);
@@ -128,8 +129,8 @@ static void wrong_options_are_named(void)
     REFUSED(bad.factor_names = twice, FACPOOL_E_INVALID);
     REFUSED(bad.factor_names = fixed, FACPOOL_E_INVALID);
     REFUSED(bad.executor = 9, FACPOOL_E_INVALID);
-    REFUSED(bad.executor = FACPOOL_EXECUTOR_PROCESS, FACPOOL_E_UNSUPPORTED);
-    REFUSED(bad.task_timeout_ms = 5, FACPOOL_E_UNSUPPORTED);
+    if (executor != FACPOOL_EXECUTOR_PROCESS)
+        REFUSED(bad.task_timeout_ms = 5, FACPOOL_E_UNSUPPORTED);
     REFUSED(bad.group_by = -1, FACPOOL_E_INVALID);
     REFUSED(bad.results = 3, FACPOOL_E_INVALID);
     REFUSED(bad.on_error = 3, FACPOOL_E_INVALID);
@@ -144,14 +145,15 @@ static void wrong_options_are_named(void)
 
 typedef struct flaky {
     atomic_uint calls;
-    uint32_t good_at; /* the attempt that goes well */
+    atomic_uint not_nan; /* factors that did not arrive as NaN */
+    uint32_t good_at;    /* the attempt that goes well */
 } flaky;
 
 static int flaky_fn(const facpool_task *task, double *factors, void *user)
 {
     flaky *f = user;
     atomic_fetch_add(&f->calls, 1);
-    CHECK(isnan(factors[0]) && isnan(factors[1]));
+    atomic_fetch_add(&f->not_nan, !isnan(factors[0]) || !isnan(factors[1]));
     factors[0] = 5;
     if (task->index % 3 || task->attempt >= f->good_at)
         return 0;
@@ -162,14 +164,15 @@ static void attempts_are_made_and_the_last_one_counts(void)
 {
     facpool_tasks *tasks = make_grid(3, 10);
     for (uint32_t attempts = 1; attempts <= 3; attempts++) {
-        flaky f = {.good_at = 3};
+        flaky *f = SHARED(flaky, .good_at = 3);
         facpool_run_options options = make_options(NULL, executor);
         options.fn = flaky_fn;
-        options.user = &f;
+        options.user = f;
         options.attempts = attempts;
         facpool_result *result = run_ok(tasks, &options);
         CHECK_INT(report_of(result).failed, attempts < 3 ? 10 : 0);
-        CHECK_INT(atomic_load(&f.calls), 20 + 10 * attempts);
+        CHECK_INT(atomic_load(&f->calls), 20 + 10 * attempts);
+        CHECK_INT(atomic_load(&f->not_nan), 0);
         if (attempts == 2)
             CHECK_TEXT(report_of(result).failures[0].message, "later");
         CHECK(isnan(facpool_result_factor(result, 0)[0]) == (attempts < 3));
@@ -193,22 +196,22 @@ static int all_or_nothing(const facpool_slice *slice, double *factors, void *use
 
 static void one_bad_task_of_a_failing_slice_costs_one_row(void)
 {
-    work w = {.fail_every = 40};
+    work *w = SHARED(work, .fail_every = 40);
     facpool_tasks *tasks = make_grid(50, 50);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     options.fn = NULL;
     options.batch_fn = all_or_nothing;
     facpool_result *result = run_ok(tasks, &options);
-    check_result(result, &w);
+    check_result(result, w);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
 
 static void a_failing_group_fails_whole(void)
 {
-    work w = {.fail_every = 150};
+    work *w = SHARED(work, .fail_every = 150);
     facpool_tasks *tasks = make_list(20, 20);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     options.fn = NULL;
     options.batch_fn = all_or_nothing;
     options.group_by = FACPOOL_GROUP_DATE;
@@ -231,32 +234,85 @@ static void a_failing_group_fails_whole(void)
 
 static void a_run_whose_first_tasks_all_fail_stops(void)
 {
-    work w = {.fail_every = 1};
+    work *w = SHARED(work, .fail_every = 1);
     facpool_tasks *tasks = make_grid(100, 100);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     facpool_result *result = NULL;
     CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_TASK);
     CHECK(strstr(err.message, "all failed") && strstr(err.message, "told to fail"));
-    CHECK(atomic_load(&w.calls) >= 100 && atomic_load(&w.calls) < 400);
+    CHECK(atomic_load(&w->calls) >= 100 && atomic_load(&w->calls) < 400);
     facpool_result_free(result);
     options.stop_if_first_fail = 5;
     result = NULL;
-    atomic_store(&w.calls, 0);
+    atomic_store(&w->calls, 0);
     CHECK_INT(facpool_run(tasks, &options, &result, &err), FACPOOL_E_TASK);
-    CHECK(atomic_load(&w.calls) < 20);
+    CHECK(atomic_load(&w->calls) < 20);
     facpool_result_free(result);
     options.no_stop_if_first_fail = 1;
-    atomic_store(&w.calls, 0);
+    atomic_store(&w->calls, 0);
     result = run_ok(tasks, &options);
     CHECK_INT(report_of(result).failed, 10000);
     facpool_result_free(result);
-    w.fail_every = 0;
-    w.skip_every = 1; /* skips are no failures */
+    w->fail_every = 0;
+    w->skip_every = 1; /* skips are no failures */
     options.no_stop_if_first_fail = 0;
     result = run_ok(tasks, &options);
     CHECK_INT(report_of(result).skipped, 10000);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
+}
+
+/* ------------------------------------------------------------------ numbers of codes */
+
+/* What was seen of each code's number. */
+typedef struct numbering {
+    size_t n_codes;
+    _Atomic uint64_t hash_of[64]; /* of the code with that number */
+    atomic_bool broken;
+} numbering;
+
+static void note_number(numbering *n, uint32_t number, const char *code)
+{
+    uint64_t hash = key_hash(0, code), seen = 0;
+    if (number >= n->n_codes ||
+        (!atomic_compare_exchange_strong(&n->hash_of[number], &seen, hash) && seen != hash))
+        atomic_store(&n->broken, true);
+}
+
+static int number_task(const facpool_task *task, double *factors, void *user)
+{
+    note_number(user, task->code_number, task->code);
+    factors[0] = 1;
+    return 0;
+}
+
+static int number_slice(const facpool_slice *slice, double *factors, void *user)
+{
+    for (size_t i = 0; i < slice->n; i++) {
+        note_number(user, slice->code_numbers[i], slice->codes[i]);
+        factors[i * FACTORS] = 1;
+    }
+    return 0;
+}
+
+static void codes_have_numbers_that_stay_all_through_a_run(void)
+{
+    for (int variant = 0; variant < 12; variant++) {
+        numbering *n = SHARED(numbering, 0);
+        facpool_tasks *tasks = variant % 2 ? make_list(30, 40) : make_grid(30, 40);
+        facpool_run_options options = make_options(NULL, executor);
+        options.fn = variant % 4 < 2 ? number_task : NULL;
+        options.batch_fn = variant % 4 < 2 ? NULL : number_slice;
+        options.group_by = 1 + variant / 4;
+        options.user = n;
+        CHECK_INT(facpool_tasks_n_codes(tasks), 40);
+        n->n_codes = 40;
+        facpool_result_free(run_ok(tasks, &options));
+        CHECK(!atomic_load(&n->broken));
+        for (size_t i = 0; i < 40; i++)
+            CHECK(atomic_load(&n->hash_of[i]));
+        facpool_tasks_free(tasks);
+    }
 }
 
 /* ------------------------------------------------------------------ workers */
@@ -272,7 +328,7 @@ static int init_worker(uint32_t worker, void **state, void *user)
 {
     worker_work *w = user;
     atomic_fetch_add(&w->inits, 1);
-    w->states[worker] = 1;
+    w->states[worker]++;
     *state = &w->states[worker];
     return 0;
 }
@@ -305,21 +361,21 @@ static int refuse_worker(uint32_t worker, void **state, void *user)
 
 static void every_worker_has_its_own_state(void)
 {
-    worker_work w = {0};
+    worker_work *w = SHARED(worker_work, 0);
     facpool_tasks *tasks = make_grid(100, 100);
     facpool_run_options options = make_options(NULL, executor);
     options.fn = count_in_state;
-    options.user = &w;
+    options.user = w;
     options.worker_init = init_worker;
     options.worker_exit = exit_worker;
     facpool_result *result = run_ok(tasks, &options);
-    int tasks_seen = 0;
+    int seen = 0;
     for (int i = 0; i < 64; i++)
-        tasks_seen += w.states[i] ? w.states[i] - 1 : 0;
-    CHECK_INT(tasks_seen, 10000);
-    CHECK_INT(atomic_load(&w.inits), report_of(result).workers);
-    CHECK_INT(atomic_load(&w.exits), report_of(result).workers);
-    CHECK(!atomic_load(&w.broken));
+        seen += w->states[i];
+    CHECK_INT(seen, 10000 + (int)report_of(result).workers);
+    CHECK_INT(atomic_load(&w->inits), report_of(result).workers);
+    CHECK_INT(atomic_load(&w->exits), report_of(result).workers);
+    CHECK(!atomic_load(&w->broken));
     facpool_result_free(result);
     options.worker_init = refuse_worker;
     result = NULL;
@@ -331,14 +387,14 @@ static void every_worker_has_its_own_state(void)
 
 static void workers_can_be_pinned(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     int32_t cpus[] = {0}, none[] = {100000};
     facpool_tasks *tasks = make_grid(10, 10);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     options.cpus = cpus;
     options.n_cpus = 1;
     facpool_result *result = run_ok(tasks, &options);
-    check_result(result, &w);
+    check_result(result, w);
     facpool_result_free(result);
     options.cpus = none;
     result = NULL;
@@ -383,14 +439,14 @@ static void *pool_thread(void *arg)
 static void a_job_runs_on_a_plain_pthread_pool(void)
 {
     for (int32_t group = 1; group <= 3; group++) {
-        work w = {.fail_every = 30, .skip_every = 40};
+        work *w = SHARED(work, .fail_every = 30, .skip_every = 40);
         facpool_tasks *tasks = group == 2 ? make_list(60, 50) : make_grid(60, 50);
         facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
         options.n_factors = FACTORS;
         options.workers = POOL;
         options.group_by = group;
         options.backup_path = fresh_path();
-        pool p = {.w = &w, .mutex = PTHREAD_MUTEX_INITIALIZER};
+        pool p = {.w = w, .mutex = PTHREAD_MUTEX_INITIALIZER};
         CHECK_OK(facpool_job_open(&p.job, tasks, &options, &err), err);
         pthread_t threads[POOL];
         for (int i = 0; i < POOL; i++)
@@ -403,7 +459,7 @@ static void a_job_runs_on_a_plain_pthread_pool(void)
         CHECK_INT(progress.done, 3000);
         facpool_result *result = NULL;
         CHECK_OK(facpool_job_finish(p.job, &result, &err), err);
-        check_result(result, &w);
+        check_result(result, w);
         CHECK_INT(count_rows(options.backup_path, FACPOOL_STATUS_ALL), 3000);
         facpool_result_free(result);
         facpool_tasks_free(tasks);
@@ -440,7 +496,6 @@ static void a_job_minds_its_states(void)
 
 /* ------------------------------------------------------------------ uneven work */
 
-#ifdef _OPENMP /* it takes a second worker */
 typedef struct uneven {
     atomic_bool others_done;
     atomic_int left;
@@ -459,26 +514,27 @@ static int first_waits(const facpool_task *task, double *factors, void *user)
         return 0;
     }
     for (int i = 0; i < 3000 && !atomic_load(&u->others_done); i++) {
-        struct timespec pause = {0, 10000000};
-        nanosleep(&pause, NULL);
+        pause_ms(10);
     }
     u->timed_out = !atomic_load(&u->others_done);
     return 0;
 }
 
+/* It takes a second worker. */
 static void tasks_are_not_stuck_behind_a_long_one(void)
 {
+    if (executor == FACPOOL_EXECUTOR_SERIAL)
+        return;
     facpool_tasks *tasks = make_grid(100, 100);
-    uneven u = {.left = 9999};
+    uneven *u = SHARED(uneven, .left = 9999);
     facpool_run_options options = make_options(NULL, executor);
     options.fn = first_waits;
-    options.user = &u;
+    options.user = u;
     facpool_result *result = run_ok(tasks, &options);
-    CHECK(!u.timed_out);
+    CHECK(!u->timed_out);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
-#endif
 
 /* ------------------------------------------------------------------ nesting and company */
 
@@ -509,7 +565,7 @@ static void a_callback_may_run_openmp_itself(void)
 
 static void *run_beside(void *arg)
 {
-    work w = {.fail_every = 29};
+    work w = {.fail_every = 29}; /* what it counts is of no interest */
     facpool_run_options options = make_options(&w, executor);
     facpool_error error = FACPOOL_ERROR_INIT;
     facpool_result *result = NULL;
@@ -535,9 +591,9 @@ static void two_runs_at_once_work_over_one_task_set(void)
 
 static void a_started_run_is_polled_to_its_end(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(300, 300);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     facpool_run_handle *run = NULL;
     facpool_progress progress = FACPOOL_PROGRESS_INIT;
     CHECK_OK(facpool_run_start(&run, tasks, &options, &err), err);
@@ -548,7 +604,7 @@ static void a_started_run_is_polled_to_its_end(void)
     CHECK_INT(progress.done, 90000);
     facpool_result *result = NULL;
     CHECK_OK(facpool_run_wait(run, &result, &err), err);
-    check_result(result, &w);
+    check_result(result, w);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
@@ -557,17 +613,17 @@ static void a_started_run_is_polled_to_its_end(void)
 
 static void without_a_writer_thread_workers_write(void)
 {
-    work w = {.fail_every = 50};
+    work *w = SHARED(work, .fail_every = 50);
     for (int32_t durability = 1; durability <= 3; durability++) {
         facpool_tasks *tasks = make_grid(100, 200);
         facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
         backup.path = fresh_path();
         backup.no_async = 1;
         backup.durability = durability;
-        facpool_run_options options = make_options(&w, executor);
+        facpool_run_options options = make_options(w, executor);
         options.backup = &backup;
         facpool_result *result = run_ok(tasks, &options);
-        check_result(result, &w);
+        check_result(result, w);
         CHECK_INT(count_rows(backup.path, FACPOOL_STATUS_ALL), 20000);
         facpool_result_free(result);
         facpool_tasks_free(tasks);
@@ -576,10 +632,10 @@ static void without_a_writer_thread_workers_write(void)
 
 static void a_result_can_be_queried_like_a_file(void)
 {
-    work w = {.fail_every = 20, .skip_every = 30};
+    work *w = SHARED(work, .fail_every = 20, .skip_every = 30);
     for (int variant = 0; variant < 4; variant++) {
         facpool_tasks *tasks = variant % 2 ? make_list(30, 40) : make_grid(30, 40);
-        facpool_run_options options = make_options(&w, executor);
+        facpool_run_options options = make_options(w, executor);
         options.group_by = variant < 2 ? FACPOOL_GROUP_NONE : FACPOOL_GROUP_CODE;
         facpool_result *result = run_ok(tasks, &options);
         const char *codes[] = {"000007", "000031", "nobody"};
@@ -597,7 +653,7 @@ static void a_result_can_be_queried_like_a_file(void)
         while (facpool_cursor_next(cursor, &row, &err) > 0) {
             CHECK_INT(row.date, 20240105 + (int64_t)n / 2);
             CHECK_TEXT(row.code, codes[n % 2]);
-            CHECK_INT(row.status, expected_status(&w, row.date, row.code));
+            CHECK_INT(row.status, expected_status(w, row.date, row.code));
             CHECK(row.timestamp > INT64_C(1700000000000000));
             if (row.status == FACPOOL_STATUS_OK)
                 CHECK(same_bits(row.factors[2], value_of(row.date, row.code, 2)));
@@ -616,14 +672,14 @@ static void a_result_can_be_queried_like_a_file(void)
 
 static void the_console_writes_plain_lines_to_the_stream_it_is_given(void)
 {
-    work w = {.fail_every = 60, .skip_every = 50};
+    work *w = SHARED(work, .fail_every = 60, .skip_every = 50);
     char *text = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
     facpool_console *console = NULL;
     CHECK_OK(facpool_console_new(&console, stream, &err), err);
     facpool_tasks *tasks = make_grid(20, 20);
-    facpool_run_options options = make_options(&w, executor);
+    facpool_run_options options = make_options(w, executor);
     options.progress = facpool_console_progress;
     options.progress_user = console;
     options.progress_interval_ms = 1;
@@ -643,7 +699,6 @@ static void the_console_writes_plain_lines_to_the_stream_it_is_given(void)
 static void run_all(int32_t which)
 {
     executor = which;
-    printf("-- %s executor\n", which == FACPOOL_EXECUTOR_OMP ? "OpenMP" : "serial");
     RUN(duplicates_are_refused_by_name_when_the_run_starts);
     RUN(empty_sets_run_to_an_empty_result);
     RUN(a_task_set_is_frozen_while_a_result_holds_it);
@@ -653,6 +708,7 @@ static void run_all(int32_t which)
     RUN(one_bad_task_of_a_failing_slice_costs_one_row);
     RUN(a_failing_group_fails_whole);
     RUN(a_run_whose_first_tasks_all_fail_stops);
+    RUN(codes_have_numbers_that_stay_all_through_a_run);
     RUN(every_worker_has_its_own_state);
     RUN(workers_can_be_pinned);
     RUN(a_callback_may_run_openmp_itself);
@@ -661,6 +717,7 @@ static void run_all(int32_t which)
     RUN(without_a_writer_thread_workers_write);
     RUN(a_result_can_be_queried_like_a_file);
     RUN(the_console_writes_plain_lines_to_the_stream_it_is_given);
+    RUN(tasks_are_not_stuck_behind_a_long_one);
 }
 
 int main(void)
@@ -668,11 +725,7 @@ int main(void)
     make_folder();
     RUN(a_job_runs_on_a_plain_pthread_pool);
     RUN(a_job_minds_its_states);
-    run_all(FACPOOL_EXECUTOR_SERIAL);
-#ifdef _OPENMP
-    run_all(FACPOOL_EXECUTOR_OMP);
-    RUN(tasks_are_not_stuck_behind_a_long_one);
-#endif
+    for_each_executor(run_all);
     remove_folder();
     return TEST_END();
 }

@@ -2,13 +2,16 @@
  * are noticed, tasks that turn slow, retried failures, writers without a thread. Public header
  * only. */
 #include <sys/wait.h>
-#include <time.h>
 #include "run_helpers.h"
 
-static void pause_ms(long ms)
+static int32_t executor;
+
+/* One worker, so that the order of tasks is known. */
+static facpool_run_options options_of_one(work *w)
 {
-    struct timespec pause = {0, ms * 1000000};
-    nanosleep(&pause, NULL);
+    facpool_run_options options = make_options(w, executor);
+    options.workers = 1;
+    return options;
 }
 
 static facpool_result *run_with(facpool_tasks *tasks, facpool_run_options *options, int expected)
@@ -27,12 +30,12 @@ static facpool_result *run_with(facpool_tasks *tasks, facpool_run_options *optio
 #ifdef _OPENMP
 static void a_run_refused_after_fork_leaves_the_backup_it_was_to_overwrite(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(10, 10);
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     backup.path = fresh_path();
     backup.mode = FACPOOL_MODE_OVERWRITE;
-    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_OMP);
+    facpool_run_options options = make_options(w, FACPOOL_EXECUTOR_OMP);
     options.backup = &backup;
     facpool_result_free(run_with(tasks, &options, 0));
     pid_t child = fork();
@@ -50,12 +53,12 @@ static void a_run_refused_after_fork_leaves_the_backup_it_was_to_overwrite(void)
 
 static void a_run_with_wrong_processors_leaves_the_backup_it_was_to_overwrite(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(10, 10);
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     backup.path = fresh_path();
     backup.mode = FACPOOL_MODE_OVERWRITE;
-    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(w);
     options.backup = &backup;
     facpool_result_free(run_with(tasks, &options, 0));
     const int32_t cpus[] = {0, 9999};
@@ -78,7 +81,7 @@ static int fail_with_bytes(const facpool_task *task, double *factors, void *user
 static void messages_are_kept_as_text(void)
 {
     facpool_tasks *tasks = make_grid(2, 2);
-    facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(NULL);
     options.fn = fail_with_bytes;
     facpool_result *result = run_with(tasks, &options, 0);
     facpool_failure failure = FACPOOL_FAILURE_INIT;
@@ -90,28 +93,29 @@ static void messages_are_kept_as_text(void)
 
 static void rows_are_read_back_from_another_working_folder(void)
 {
-    work w = {0};
-    char before[4096];
-    CHECK(getcwd(before, sizeof before) && chdir(folder) == 0);
+    work *w = SHARED(work, 0);
+    char before[4096], name[32];
+    CHECK(getcwd(before, sizeof before) && chdir(test_folder) == 0);
     facpool_tasks *tasks = make_grid(10, 10);
-    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
-    options.backup_path = "relative.fpb";
+    facpool_run_options options = options_of_one(w);
+    snprintf(name, sizeof name, "relative%d.fpb", (int)executor);
+    options.backup_path = name;
     facpool_result *result = run_with(tasks, &options, 0);
     CHECK(chdir(before) == 0);
-    check_result(result, &w);
+    check_result(result, w);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
 
 static void a_dry_run_counts_an_empty_file_as_absent_as_a_run_does(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_list(5, 5);
     for (int32_t mode = FACPOOL_MODE_CREATE; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
         facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
         backup.path = fresh_path();
         backup.mode = mode;
-        facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+        facpool_run_options options = options_of_one(w);
         options.backup = &backup;
         fclose(fopen(backup.path, "w"));
         options.dry_run = 1;
@@ -122,7 +126,7 @@ static void a_dry_run_counts_an_empty_file_as_absent_as_a_run_does(void)
         options.fn = NULL;
         options.batch_fn = batch_fn;
         result = run_with(tasks, &options, 0);
-        check_result(result, &w);
+        check_result(result, w);
         facpool_result_free(result);
     }
     facpool_tasks_free(tasks);
@@ -138,16 +142,16 @@ static int note_init(uint32_t worker, void **state, void *user)
 
 static void a_started_dry_run_starts_no_worker(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(5, 5);
-    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(w);
     options.worker_init = note_init;
     options.dry_run = 1;
     facpool_run_handle *run = NULL;
     facpool_result *result = NULL;
     CHECK_OK(facpool_run_start(&run, tasks, &options, &err), err);
     CHECK_OK(facpool_run_wait(run, &result, &err), err);
-    CHECK_INT(atomic_load(&w.calls), 0);
+    CHECK_INT(atomic_load(&w->calls), 0);
     CHECK_INT(report_of(result).not_run, 25);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
@@ -157,17 +161,17 @@ static void a_started_dry_run_starts_no_worker(void)
 
 static void a_result_notices_that_its_backup_was_replaced(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(10, 10);
     for (size_t n_factors = 1; n_factors <= FACTORS; n_factors += FACTORS - 1) {
-        w.n_factors = FACTORS;
+        w->n_factors = FACTORS;
         facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
         backup.path = fresh_path();
         backup.mode = FACPOOL_MODE_OVERWRITE;
-        facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+        facpool_run_options options = options_of_one(w);
         options.backup = &backup;
         facpool_result *result = run_with(tasks, &options, 0);
-        w.n_factors = options.n_factors = n_factors;
+        w->n_factors = options.n_factors = n_factors;
         facpool_result_free(run_with(tasks, &options, 0));
         CHECK(!facpool_result_factor(result, 2));
         CHECK_INT(facpool_result_load(result, &err), FACPOOL_E_MISMATCH);
@@ -179,16 +183,16 @@ static void a_result_notices_that_its_backup_was_replaced(void)
 
 static void a_missing_place_for_the_result_is_refused_at_the_start(void)
 {
-    work w = {0};
+    work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(2, 2);
-    facpool_run_options options = make_options(&w, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(w);
     options.backup_path = fresh_path();
     CHECK_INT(facpool_run(tasks, &options, NULL, &err), FACPOOL_E_INVALID);
     CHECK_INT(facpool_run_start(NULL, tasks, &options, &err), FACPOOL_E_INVALID);
     options.workers = 1;
     CHECK_INT(facpool_job_open(NULL, tasks, &options, &err), FACPOOL_E_INVALID);
     CHECK(access(options.backup_path, F_OK) != 0);
-    CHECK_INT(atomic_load(&w.calls), 0);
+    CHECK_INT(atomic_load(&w->calls), 0);
     facpool_tasks_free(tasks);
 }
 
@@ -229,16 +233,16 @@ static int count_progress(const facpool_progress *progress, void *user)
 
 static void serial_progress_goes_on_where_quick_tasks_turn_slow(void)
 {
-    turning t = {.quick = QUICK_TASKS};
+    turning *t = SHARED(turning, .quick = QUICK_TASKS);
     facpool_tasks *tasks = make_grid(1, QUICK_TASKS + SLOW_TASKS);
     facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
     options.fn = turn_slow;
-    options.user = &t;
+    options.user = t;
     options.progress = count_progress;
-    options.progress_user = &t;
+    options.progress_user = t;
     options.progress_interval_ms = 1;
     facpool_result_free(run_with(tasks, &options, 0));
-    CHECK_INT(t.calls_at_last_slow - t.calls_at_first_slow, SLOW_TASKS - 1);
+    CHECK_INT(t->calls_at_last_slow - t->calls_at_first_slow, SLOW_TASKS - 1);
     facpool_tasks_free(tasks);
 }
 
@@ -252,14 +256,14 @@ static int fail_once(const facpool_task *task, double *factors, void *user)
 
 static void the_first_failed_task_stops_the_run_and_not_the_end_of_its_chunk(void)
 {
-    turning t = {.fail_at = QUICK_TASKS};
+    turning *t = SHARED(turning, .fail_at = QUICK_TASKS);
     facpool_tasks *tasks = make_grid(1, 10 * QUICK_TASKS);
-    facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(NULL);
     options.fn = fail_once;
-    options.user = &t;
+    options.user = t;
     options.on_error = FACPOOL_ON_ERROR_STOP;
     facpool_result_free(run_with(tasks, &options, FACPOOL_E_TASK));
-    CHECK_INT(t.calls, QUICK_TASKS + 1);
+    CHECK_INT(t->calls, QUICK_TASKS + 1);
     facpool_tasks_free(tasks);
 }
 
@@ -285,13 +289,13 @@ static int fail_by_code(const facpool_task *task, double *factors, void *user)
 
 static void failures_that_fail_again_do_not_stop_a_resumed_run(void)
 {
-    badness b = {.bad_below = 11, .bad_from = 1000};
+    badness *b = SHARED(badness, .bad_below = 11, .bad_from = 1000);
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     backup.path = fresh_path();
     backup.mode = FACPOOL_MODE_RESUME;
-    facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(NULL);
     options.fn = fail_by_code;
-    options.user = &b;
+    options.user = b;
     options.backup = &backup;
     options.group_by = FACPOOL_GROUP_CODE;
     options.no_stop_if_first_fail = 1;
@@ -303,7 +307,7 @@ static void failures_that_fail_again_do_not_stop_a_resumed_run(void)
     CHECK_INT(report_of(result).ok, 400);
     facpool_result_free(result);
     facpool_tasks *most = make_grid(20, 400);
-    b.bad_from = 41; /* now nothing that is left goes well */
+    b->bad_from = 41; /* now nothing that is left goes well */
     result = run_with(most, &options, FACPOOL_E_TASK);
     CHECK(report_of(result).failed >= 300 && report_of(result).failed < 400);
     facpool_result_free(result);
@@ -314,20 +318,22 @@ static void failures_that_fail_again_do_not_stop_a_resumed_run(void)
 
 static void rows_done_before_in_a_group_do_not_count_as_gone_well(void)
 {
-    badness b = {.bad_below = 0, .bad_from = 11};
+    badness *b = SHARED(badness, .bad_below = 0, .bad_from = 11);
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     backup.path = fresh_path();
     backup.mode = FACPOOL_MODE_RESUME;
-    facpool_run_options options = make_options(NULL, FACPOOL_EXECUTOR_SERIAL);
+    facpool_run_options options = options_of_one(NULL);
     options.fn = fail_by_code;
-    options.user = &b;
+    options.user = b;
     options.backup = &backup;
     options.group_by = FACPOOL_GROUP_DATE;
     options.stop_if_first_fail = 50;
     facpool_tasks *few = make_grid(50, 10), *more = make_grid(50, 20);
     facpool_result_free(run_with(few, &options, 0));
     facpool_result *result = run_with(more, &options, FACPOOL_E_TASK);
-    CHECK_INT(report_of(result).failed, 50);
+    /* Worker processes may be at the next group before the run has seen the last one. */
+    size_t most = executor == FACPOOL_EXECUTOR_PROCESS ? 80 : 50;
+    CHECK(report_of(result).failed >= 50 && report_of(result).failed <= most);
     CHECK_INT(report_of(result).ok, 0);
     facpool_result_free(result);
     facpool_tasks_free(few);
@@ -400,9 +406,9 @@ static void a_serial_run_without_a_writer_thread_minds_flush_ms(void)
     facpool_tasks_free(tasks);
 }
 
-int main(void)
+static void run_all(int32_t which)
 {
-    make_folder();
+    executor = which;
     RUN(a_run_with_wrong_processors_leaves_the_backup_it_was_to_overwrite);
     RUN(messages_are_kept_as_text);
     RUN(rows_are_read_back_from_another_working_folder);
@@ -410,10 +416,16 @@ int main(void)
     RUN(a_started_dry_run_starts_no_worker);
     RUN(a_result_notices_that_its_backup_was_replaced);
     RUN(a_missing_place_for_the_result_is_refused_at_the_start);
-    RUN(serial_progress_goes_on_where_quick_tasks_turn_slow);
     RUN(the_first_failed_task_stops_the_run_and_not_the_end_of_its_chunk);
     RUN(failures_that_fail_again_do_not_stop_a_resumed_run);
     RUN(rows_done_before_in_a_group_do_not_count_as_gone_well);
+}
+
+int main(void)
+{
+    make_folder();
+    for_each_executor(run_all);
+    RUN(serial_progress_goes_on_where_quick_tasks_turn_slow);
     RUN(a_writer_without_a_thread_minds_flush_ms);
     RUN(a_serial_run_without_a_writer_thread_minds_flush_ms);
 #ifdef _OPENMP

@@ -627,7 +627,7 @@ static void errors_of_read_reach_whoever_asked(void)
 
 static void messages_are_cut_and_mended(void)
 {
-    static char longer[2000];
+    static char longer[20000];
     facpool_reader *reader = NULL;
     facpool_cursor *cursor = NULL;
     facpool_filter filter = FACPOOL_FILTER_INIT;
@@ -643,9 +643,9 @@ static void messages_are_cut_and_mended(void)
     CHECK_OK(facpool_query(reader, &filter, &cursor, &err), err);
     for (int i = 0; i < 5; i++) {
         CHECK_INT(facpool_cursor_next(cursor, &row, &err), 1);
-        CHECK_INT(strlen(row.message), i == 2 ? 1024 : 0);
+        CHECK_INT(strlen(row.message), i == 2 ? 16384 : 0);
         if (i == 2)
-            CHECK(row.message[0] == '?' && row.message[1023] == 'm');
+            CHECK(row.message[0] == '?' && row.message[16383] == 'm');
     }
     facpool_cursor_free(cursor);
     facpool_reader_free(reader);

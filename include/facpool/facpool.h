@@ -68,6 +68,7 @@ FACPOOL_API const char *facpool_version(void);
 #define FACPOOL_E_FORKED      (-14) /* OpenMP in a forked child of a process that used it */
 #define FACPOOL_E_SYSTEM      (-15) /* a thread, lock or other system object could not be had */
 #define FACPOOL_E_STATE       (-16) /* the call does not fit what the handle is doing */
+#define FACPOOL_E_WORKER      (-17) /* worker processes can't be started, or die before they work */
 
 /* What went wrong, filled on failure. Owned by the caller. `date` and `task_code` name the task
  * concerned where `has_task` is nonzero. `message` names the offending value and the remedy. */
@@ -140,8 +141,9 @@ struct ArrowArrayStream;
 FACPOOL_API int facpool_tasks_from_arrow(facpool_tasks **out, struct ArrowArrayStream *stream,
                                          facpool_error *err);
 
-/* How many tasks are in the set. */
+/* How many tasks are in the set, and how many distinct codes they have. */
 FACPOOL_API size_t facpool_tasks_count(const facpool_tasks *tasks);
+FACPOOL_API size_t facpool_tasks_n_codes(const facpool_tasks *tasks);
 
 /* Task `index`: its date, and its code (owned by the task set, until it is freed or added to).
  * Errors: INVALID (no such index). */
@@ -177,6 +179,9 @@ typedef struct facpool_task {
     uint32_t attempt;     /* 1 for the first */
     void *worker_state;   /* what worker_init returned */
     void *internal;       /* the library's */
+    uint32_t code_number; /* of this code: 0 .. facpool_tasks_n_codes() - 1, the same all through
+                             a run, so that what belongs to a code can be kept in an array */
+    uint32_t reserved;
 } facpool_task;
 
 /* Several tasks handed to one call. Arrays have n entries. Valid during the call, or until the
@@ -191,10 +196,11 @@ typedef struct facpool_slice {
     uint32_t attempt;
     void *worker_state;
     void *internal;
+    const uint32_t *code_numbers; /* as in facpool_task */
 } facpool_slice;
 
 /* Zero for slices that facpool_job_take is to fill. */
-#define FACPOOL_SLICE_INIT {sizeof(facpool_slice), 0, NULL, NULL, NULL, 0, 0, NULL, NULL}
+#define FACPOOL_SLICE_INIT {sizeof(facpool_slice), 0, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL}
 
 /* The user's function. Returns 0 (ok), FACPOOL_SKIP, or anything else: this task's failure code.
  * `factors` has room for n_factors doubles and arrives filled with NaN. Must not throw, longjmp, or
@@ -208,9 +214,10 @@ typedef int (*facpool_task_fn)(const facpool_task *task, double *factors, void *
  */
 typedef int (*facpool_batch_fn)(const facpool_slice *slice, double *factors, void *user);
 
-/* Keeps a message (the first 1024 bytes; NULL: none; bytes that are no UTF-8 become '?') for this
- * task's failure and returns `code`, so that a callback can `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts
- * as 1. Called by the callback that the task was given to, on its thread; as the next two. */
+/* Keeps a message (the first 16 KiB; NULL: none; bytes that are no UTF-8 become '?') for this
+ * task's failure and returns `code`, so that a callback can
+ * `return facpool_task_fail(task, 7, "no bars")`. Code 0 or FACPOOL_SKIP counts as 1. Called by the
+ * callback that the task was given to, on its thread; as the next two. */
 FACPOOL_API int facpool_task_fail(const facpool_task *task, int code, const char *message);
 
 /* Marks task i of the slice failed, with a message or NULL. Returns `code`. */
@@ -277,7 +284,7 @@ typedef void (*facpool_log_fn)(const char *message, void *user);
 /* ------------------------------------------------------------------ run */
 
 #define FACPOOL_EXECUTOR_OMP     1 /* default where built with OpenMP */
-#define FACPOOL_EXECUTOR_PROCESS 2 /* worker processes: not in this version, UNSUPPORTED */
+#define FACPOOL_EXECUTOR_PROCESS 2 /* worker processes: see facpool_process_options. Linux */
 #define FACPOOL_EXECUTOR_SERIAL  3 /* the calling thread itself */
 
 #define FACPOOL_GROUP_NONE 1 /* default */
@@ -330,6 +337,54 @@ typedef struct facpool_backup_options {
 #define FACPOOL_BACKUP_OPTIONS_INIT \
     {sizeof(facpool_backup_options), NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL}
 
+/* The process executor. Tasks and rows lie in memory that the run and its workers share; nothing is
+ * copied or sent a task. A worker that dies (or takes longer than task_timeout_ms for one call) is
+ * replaced: its finished rows count, the task it was on is called again while it has attempts left
+ * and else gets the status CRASHED (TIMEOUT), with a message that names the signal or exit status;
+ * of a batch function's slice the tasks are then called one by one; a group fails whole. The rest
+ * goes on.
+ *
+ * Workers are forked from a helper process, which does nothing else. By default the helper is
+ * forked from the calling process when the run starts, on the calling thread, and fn, user and all
+ * they point to are as they were then. What forking a process with several threads means for
+ * the code that workers call (locks held elsewhere stay held; OpenMP and some BLAS libraries hang)
+ * is the host's to judge; a host that can't fork gives `start`, and one whose language can't fork
+ * at all sets one_worker_each too.
+ *
+ * Workers live and end with the helper, and it with the run's process, also where that is killed.
+ * In helper and workers SIGINT is ignored, other signals have their default action and none is
+ * blocked; they lead a process group of their own. A worker ends by _exit, after worker_exit and
+ * flushing stdio: no atexit function runs. stdout and stderr are the host's, and are flushed
+ * before forking. */
+typedef struct facpool_process_options {
+    size_t size;
+    uint32_t tasks_per_worker;   /* replace a worker after about so many tasks; 0: never */
+    uint32_t reserved;
+    uint64_t memory_limit_bytes; /* replace a worker whose resident memory is above it when a task
+                                    ends; 0: never */
+    /* Language hooks around each fork, on the forking thread: of the calling process once, of the
+     * helper once a worker. Any may be NULL. */
+    void (*before_fork)(void *hooks_user);
+    void (*after_fork_parent)(void *hooks_user);
+    void (*after_fork_child)(void *hooks_user);
+    void *hooks_user;
+    /* Given: starts the helper instead of forking it: makes a process call facpool_serve with a
+     * duplicate of `fd` (a connected socket; closed by the library afterwards). Called on the
+     * thread that starts the run, once. Returns 0, or nonzero, which the run's error then quotes
+     * (WORKER). fn, batch_fn, worker_init and worker_exit are then those of facpool_serve; of this
+     * process's only whether fn or batch_fn is given counts. */
+    int (*start)(int fd, void *start_user);
+    void *start_user;
+    /* Nonzero: `start` starts one worker, with facpool_serve_options.no_fork; it is called once a
+     * worker and once a replacement, also on a thread of the library, one call at a time. How such
+     * a worker ended is only known where it is a child of this process that is not reaped yet. */
+    int32_t one_worker_each;
+    int32_t reserved_for_later;
+} facpool_process_options;
+
+#define FACPOOL_PROCESS_OPTIONS_INIT \
+    {sizeof(facpool_process_options), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
+
 /* What to run, and how. */
 typedef struct facpool_run_options {
     size_t size;
@@ -352,7 +407,8 @@ typedef struct facpool_run_options {
                                     0: 100. Tasks that failed before and fail again come on top */
     int32_t no_stop_if_first_fail; /* nonzero: never */
     uint32_t attempts;         /* calls a failing task gets in all; 0: 1 */
-    uint32_t task_timeout_ms;  /* process executor only */
+    uint32_t task_timeout_ms;  /* process executor only: what one call of fn or batch_fn may take;
+                                  0: for ever */
     int32_t results;
     int32_t dry_run;           /* nonzero: only report what would run */
     const char *backup_path;   /* short for a backup with default options */
@@ -365,11 +421,12 @@ typedef struct facpool_run_options {
     facpool_log_fn log;
     void *log_user;
     const facpool_allocator *allocator; /* copied; its ctx must outlive the result. NULL: malloc */
+    const facpool_process_options *process; /* process executor only; NULL: all default */
 } facpool_run_options;
 
 #define FACPOOL_RUN_OPTIONS_INIT                                                             \
     {sizeof(facpool_run_options), NULL, NULL, NULL, 0, NULL, 0, 0, NULL, 0, 0, 0, NULL,      \
-     NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL}
+     NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL}
 
 /* What a run left; a run that goes on; the work of a run, to be handed out to own threads. */
 typedef struct facpool_result facpool_result;
@@ -381,7 +438,8 @@ typedef struct facpool_job facpool_job;
  * results kept); free it either way. A failed task alone is no error: see the report.
  * Errors at the start, without a result: INVALID, DUPLICATE (names the key), EXISTS, MISMATCH,
  * BUSY, NOT_FOUND (the backup's folder), UNSUPPORTED, CORRUPT (the backup's header), FORKED,
- * SYSTEM, NOMEM, IO. Thread-safety: any number of runs at once. */
+ * WORKER, SYSTEM, NOMEM, IO. WORKER with a result: the helper of a process run died, or workers
+ * kept dying before they began a task. Thread-safety: any number of runs at once. */
 FACPOOL_API int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
                             facpool_result **out, facpool_error *err);
 
@@ -399,6 +457,38 @@ FACPOOL_API int facpool_run_poll(facpool_run_handle *run, facpool_progress *prog
 
 /* Asks the run to end after what is in hand. From any thread; returns at once. */
 FACPOOL_API void facpool_run_cancel(facpool_run_handle *run);
+
+/* The same, and with the process executor without waiting for what is in hand: workers are killed,
+ * and their tasks in hand count as not run. From any thread; returns at once. */
+FACPOOL_API void facpool_run_kill(facpool_run_handle *run);
+
+/* The other side of facpool_process_options.start: serves as a run's helper on `fd`, which it
+ * takes over, forking workers that call these functions; fn or batch_fn, as the run was told.
+ * Blocks; returns 0 when the run is over, or its process is gone. The calling process must have one
+ * thread only. With no_fork it works as one worker itself, on the calling thread, and may have
+ * others; it returns 0 when the run is over or wants a fresh worker, and is ended by _exit where
+ * the run's process is gone. Errors: INVALID (fd is no such socket), MISMATCH (the other side is of
+ * another version of the library, or the run wants the other one of fn and batch_fn, or of helper
+ * and worker), SYSTEM, UNSUPPORTED (not on Linux), NOMEM. */
+typedef struct facpool_serve_options {
+    size_t size;
+    facpool_task_fn fn;
+    facpool_batch_fn batch_fn;
+    void *user;
+    facpool_worker_init_fn worker_init;
+    facpool_worker_exit_fn worker_exit;
+    void (*before_fork)(void *hooks_user);
+    void (*after_fork_parent)(void *hooks_user);
+    void (*after_fork_child)(void *hooks_user);
+    void *hooks_user;
+    int32_t no_fork;
+    int32_t reserved;
+} facpool_serve_options;
+
+#define FACPOOL_SERVE_OPTIONS_INIT \
+    {sizeof(facpool_serve_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
+
+FACPOOL_API int facpool_serve(int fd, const facpool_serve_options *options, facpool_error *err);
 
 /* Waits for the end (calling progress), gives and returns what facpool_run would have, and frees
  * `run`, also on an error. */
@@ -548,7 +638,7 @@ typedef struct facpool_rows {
     const double *factors;             /* not looked at for rows that are not ok */
     const double *const *factor_columns;
     const int32_t *failure_codes;      /* NULL: 0 */
-    const char *const *messages;       /* entries may be NULL; at most 1024 bytes are kept */
+    const char *const *messages;       /* entries may be NULL; at most 16 KiB are kept */
 } facpool_rows;
 
 #define FACPOOL_ROWS_INIT {sizeof(facpool_rows), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}

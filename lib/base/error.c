@@ -35,6 +35,7 @@ static const char *const error_names[] = {
     "FACPOOL_E_FORKED",
     "FACPOOL_E_SYSTEM",
     "FACPOOL_E_STATE",
+    "FACPOOL_E_WORKER",
 };
 
 static const char *const status_names[] = {"none", "ok", "skipped", "failed", "timeout", "crashed"};

@@ -7,7 +7,7 @@
 #include <facpool/facpool.h>
 
 #define FP_CODE_MAX_BYTES    255
-#define FP_MESSAGE_MAX_BYTES 1024
+#define FP_MESSAGE_MAX_BYTES 16384
 
 bool fp_utf8_valid(const char *bytes, size_t n);
 

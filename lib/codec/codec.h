@@ -70,7 +70,7 @@ int fp_words_decode_part(fp_codec *codec, uint8_t encoding, const uint8_t *bytes
                          uint64_t *words, size_t n, size_t first, size_t end, facpool_error *err);
 
 /* Texts i0 .. i0 + n - 1 of a list as one page (raw or zstd), and back, appended to `out`. Each
- * text is at most 1024 bytes. */
+ * text is at most 16 KiB. */
 int fp_texts_encode(fp_codec *codec, const fp_texts *texts, size_t i0, size_t n, int level,
                     fp_buffer *out, facpool_error *err);
 int fp_texts_decode(fp_codec *codec, const uint8_t *bytes, size_t size, size_t n, fp_texts *out,

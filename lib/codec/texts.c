@@ -3,12 +3,12 @@
  *
  * A page of n texts:
  *   u8   0: the content follows as it is; 1: as one zstd frame whose header states its size
- *   content: n u16 lengths, 0 to 1024 each, then the texts' bytes one after another */
+ *   content: n u16 lengths, 0 to 16 KiB each, then the texts' bytes one after another */
 #include "codec/internal.h"
 
 #define TEXT_RAW       0
 #define TEXT_ZSTD      1
-#define TEXT_MAX_BYTES 1024
+#define TEXT_MAX_BYTES 16384
 
 static int put_content(fp_buffer *content, const fp_texts *texts, size_t i0, size_t n,
                        facpool_error *err)

@@ -194,6 +194,11 @@ size_t facpool_tasks_count(const facpool_tasks *tasks)
     return tasks ? tasks->count : 0;
 }
 
+size_t facpool_tasks_n_codes(const facpool_tasks *tasks)
+{
+    return tasks->codes.texts.n;
+}
+
 int facpool_tasks_get(const facpool_tasks *tasks, size_t index, int64_t *date, const char **code,
                       facpool_error *err)
 {

@@ -55,12 +55,26 @@ int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *e
         close(fd);
         return code;
     }
-    *out = (fp_file){fd, path_copy};
+    *out = (fp_file){fd, path_copy, false};
     return 0;
+}
+
+/* A child that was forked meanwhile has the descriptor too, and the lock would last as long. */
+static void unlock(const fp_file *file)
+{
+#ifdef F_OFD_SETLK
+    struct flock whole_file = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    if (file->is_locked)
+        (void)fcntl(file->fd, F_OFD_SETLK, &whole_file);
+#else
+    (void)file;
+#endif
 }
 
 void fp_file_close(fp_file *file)
 {
+    if (file->fd >= 0)
+        unlock(file);
     /* What close could still report was reported by the sync before it; after EINTR the descriptor
      * is gone all the same, so close is never called twice. */
     if (file->fd >= 0)
@@ -188,7 +202,7 @@ int fp_file_sync(const fp_file *file, facpool_error *err)
 
 /* An open-file-description lock: unlike a POSIX lock it is not lost when another part of the
  * process closes the same file, and it keeps two handles of one process apart. */
-int fp_file_lock(const fp_file *file, facpool_error *err)
+int fp_file_lock(fp_file *file, facpool_error *err)
 {
 #ifdef F_OFD_SETLK
     struct flock whole_file = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -202,6 +216,7 @@ int fp_file_lock(const fp_file *file, facpool_error *err)
 #endif
     switch (failure) {
     case 0:
+        file->is_locked = true;
         return 0;
     case EAGAIN:
     case EACCES:

@@ -10,13 +10,14 @@
 #include <facpool/facpool.h>
 
 typedef struct fp_file {
-    int fd;     /* -1: not open */
-    char *path; /* owned; for messages and for path-and-inode checks */
+    int fd;         /* -1: not open */
+    char *path;     /* owned; for messages and for path-and-inode checks */
+    bool is_locked; /* by fp_file_lock */
 } fp_file;
 
 #define FP_FILE_CLOSED                                                                             \
     {                                                                                              \
-        -1, NULL                                                                                   \
+        -1, NULL, false                                                                            \
     }
 
 /* Errors: NOT_FOUND, IO, NOMEM; UNSUPPORTED where it is no regular file. */
@@ -58,7 +59,7 @@ void fp_file_unmap(const void *map, uint64_t bytes); /* takes NULL */
 
 /* The single-writer lock: belongs to this open file, goes with it. Errors: BUSY (another holds
  * it), UNSUPPORTED (no working lock on this file system), IO. */
-int fp_file_lock(const fp_file *file, facpool_error *err);
+int fp_file_lock(fp_file *file, facpool_error *err);
 
 /* Whether another open file has that lock; false where it can't be told. */
 bool fp_file_is_locked(const fp_file *file);

@@ -29,12 +29,25 @@ static int out_of_memory(facpool_job *job, facpool_error *err)
     return fp_error_copy(err, &why);
 }
 
+static void show_attempt(const fp_worker *w)
+{
+    if (w->attempt_shown)
+        atomic_store_explicit(w->attempt_shown, w->attempt, memory_order_relaxed);
+}
+
+/* Before finished slots show, so that none shows without its mark. */
+static int publish(fp_worker *w, size_t first_slot, size_t n)
+{
+    return w->publish && w->n_marks ? w->publish(w, first_slot, n) : 0;
+}
+
 /* ------------------------------------------------------------------ task by task */
 
 static void start_task(fp_worker *w, facpool_task *task, double *factors)
 {
     w->pending_length = 0;
     task->attempt = w->attempt;
+    show_attempt(w);
     fill_nan(factors, w->job->config.run.n_factors);
 }
 
@@ -42,19 +55,22 @@ static void start_task(fp_worker *w, facpool_task *task, double *factors)
 static int task_not_ok(fp_worker *w, size_t slot, facpool_task *task, double *factors, int outcome)
 {
     const facpool_run_options *run = &w->job->config.run;
-    w->attempt = 1;
+    w->attempt = task->attempt;
     while (outcome != 0 && outcome != FACPOOL_SKIP && w->attempt < run->attempts) {
         w->attempt++;
         start_task(w, task, factors);
         outcome = run->fn(task, factors, run->user);
     }
-    w->attempt = 1;
-    task->attempt = 1;
+    if (w->attempt > 1) {
+        w->attempt = 1;
+        show_attempt(w);
+    }
     if (outcome == 0)
         return 0;
     int32_t code = outcome == FACPOOL_SKIP ? 0 : outcome;
-    return fp_worker_mark(w, slot, status_of(outcome), code, w->pending_message,
-                          outcome == FACPOOL_SKIP ? 0 : w->pending_length);
+    int rc = fp_worker_mark(w, slot, status_of(outcome), code, w->pending_message,
+                            outcome == FACPOOL_SKIP ? 0 : w->pending_length);
+    return rc ? rc : publish(w, slot, 1);
 }
 
 /* Where this thread has to see to progress and writing itself: between tasks that are slow. */
@@ -84,7 +100,7 @@ static int call_tasks(facpool_job *job, fp_worker *w, company *c, size_t *n_fini
     bool stops = run->on_error == FACPOOL_ON_ERROR_STOP && !is_group, is_over = false;
     facpool_task task = {.size = sizeof task,
                          .worker = w->number,
-                         .attempt = 1,
+                         .attempt = w->first_attempt,
                          .worker_state = w->state,
                          .internal = w};
     fp_key_walk walk;
@@ -93,8 +109,9 @@ static int call_tasks(facpool_job *job, fp_worker *w, company *c, size_t *n_fini
     for (;;) {
         double *factors = w->factors + slot * n_factors;
         fp_key_walk_load(&walk);
-        task.index = walk.index;
+        task.index = w->desk_indexes ? w->desk_indexes[walk.index] : walk.index;
         task.date = walk.date;
+        task.code_number = walk.code_id;
         task.code = fp_texts_at(codes, walk.code_id);
         int outcome = run->fn(&task, factors, run->user);
         if (outcome != 0 && task_not_ok(w, slot, &task, factors, outcome)) {
@@ -103,9 +120,10 @@ static int call_tasks(facpool_job *job, fp_worker *w, company *c, size_t *n_fini
         }
         is_over = stops && w->statuses[slot] == FACPOOL_STATUS_FAILED;
         w->pending_length = 0;
+        task.attempt = 1;
         slot++;
         /* Pairs with the acquire in fp_worker_collect. */
-        atomic_store_explicit(&w->finished, slot, memory_order_release);
+        atomic_store_explicit(w->finished, slot, memory_order_release);
         if (slot == n || is_over || (!is_group && fp_job_is_signalled(job)))
             break;
         if (c->between)
@@ -152,6 +170,7 @@ static int call_once(fp_worker *w, size_t first_slot, size_t n, int *outcome, fa
     int rc = fp_worker_fill_slice(w, first_slot, n, &slice, err);
     if (rc)
         return rc;
+    show_attempt(w);
     double *factors = w->factors + first_slot * run->n_factors;
     bool is_first = w->attempt == 1 && n == w->n;
     for (size_t slot = first_slot; w->n_marks && slot < first_slot + n; slot++)
@@ -188,19 +207,22 @@ static int call_slice(fp_worker *w, facpool_error *err)
 {
     const facpool_run_options *run = &w->job->config.run;
     int outcome = 0;
+    w->attempt = w->first_attempt;
     int rc = call_once(w, 0, w->n, &outcome, err);
+    w->attempt = 1;
     if (rc)
         return rc;
     bool failed = outcome != 0 && outcome != FACPOOL_SKIP;
-    if (failed && w->n == 1 && run->attempts == 1)
+    bool is_last = w->first_attempt >= run->attempts;
+    if (failed && w->n == 1 && is_last)
         return fp_call_apply(w, 0, 1, outcome) ? fp_fail_nomem(err, sizeof(fp_mark)) : 0;
     if (!failed) {
         rc = fp_call_apply(w, 0, w->n, outcome) ? fp_fail_nomem(err, sizeof(fp_mark)) : 0;
-        if (run->attempts == 1 || !any_failed(w, 0, w->n))
+        if (is_last || !any_failed(w, 0, w->n))
             return rc;
     }
     /* The call above was the first attempt of a task that it alone was for, or that it marked. */
-    uint32_t first_attempt = failed && w->n > 1 ? 1 : 2;
+    uint32_t first_attempt = failed && w->n > 1 ? 1 : w->first_attempt + 1;
     for (size_t slot = 0; !rc && slot < w->n; slot++)
         if (failed || w->statuses[slot] == FACPOOL_STATUS_FAILED)
             rc = call_with_attempts(w, slot, 1, first_attempt, err);
@@ -210,16 +232,26 @@ static int call_slice(fp_worker *w, facpool_error *err)
 static int call_batch(facpool_job *job, fp_worker *w, size_t *n_finished, facpool_error *err)
 {
     bool is_group = job->plan.group_by != FACPOOL_GROUP_NONE;
-    int rc = is_group ? call_with_attempts(w, 0, w->n, 1, err) : call_slice(w, err);
+    int rc = is_group ? call_with_attempts(w, 0, w->n, w->first_attempt, err) : call_slice(w, err);
+    if (!rc && publish(w, 0, w->n))
+        rc = fp_fail_nomem(err, FP_MESSAGE_MAX_BYTES);
     if (rc)
         return rc;
     *n_finished = w->n;
     /* Pairs with the acquire in fp_worker_collect. */
-    atomic_store_explicit(&w->finished, w->n, memory_order_release);
+    atomic_store_explicit(w->finished, w->n, memory_order_release);
     return 0;
 }
 
 /* ------------------------------------------------------------------ a worker's life */
+
+int fp_call_chunk(facpool_job *job, fp_worker *w, size_t *n_finished)
+{
+    company nobody = {0};
+    *n_finished = 0;
+    return job->config.run.fn ? call_tasks(job, w, &nobody, n_finished)
+                              : call_batch(job, w, n_finished, NULL);
+}
 
 static int call_chunk(facpool_job *job, fp_worker *w, company *c, facpool_error *err)
 {

@@ -12,6 +12,9 @@ typedef void (*fp_between_fn)(void *context);
 int fp_call_worker(facpool_job *job, fp_worker *worker, fp_between_fn between, void *context,
                    facpool_error *err);
 
+/* Calls the function for the slots in hand: for all, or until something is signalled. NOMEM. */
+int fp_call_chunk(facpool_job *job, fp_worker *worker, size_t *n_finished);
+
 /* Marks slots by what a function returned for tasks first_slot .. first_slot + n - 1. Errors:
  * NOMEM. */
 int fp_call_apply(fp_worker *worker, size_t first_slot, size_t n, int outcome);

@@ -62,16 +62,17 @@ static bool claim_stretch(facpool_job *job, const fp_worker *worker, fp_range *r
     }
 }
 
+/* Half of what came back last, so that all who wait get some; of groups, all of it. */
 static bool claim_returned(facpool_job *job, fp_range *range)
 {
+    bool is_grouped = job->plan.group_by != FACPOOL_GROUP_NONE;
     if (!atomic_load_explicit(&job->n_returned, memory_order_relaxed))
         return false;
     fp_lock_enter(&job->lock);
     size_t n = atomic_load_explicit(&job->n_returned, memory_order_relaxed);
     if (n) {
         fp_range *last = &job->returned[n - 1];
-        /* Take half of what is there, so that all who wait get some. */
-        size_t half = (last->end - last->first + 1) / 2;
+        size_t half = is_grouped ? last->end - last->first : (last->end - last->first + 1) / 2;
         *range = (fp_range){last->first, last->first + half};
         last->first += half;
         if (last->first == last->end)
@@ -84,14 +85,14 @@ static bool claim_returned(facpool_job *job, fp_range *range)
 static bool claim_range(facpool_job *job, const fp_worker *worker, fp_range *range)
 {
     if (job->plan.group_by != FACPOOL_GROUP_NONE)
-        return claim_group(job, range);
+        return claim_returned(job, range) || claim_group(job, range);
     return claim_returned(job, range) || claim_stretch(job, worker, range);
 }
 
-/* Whether chunks can come back: only single tasks of no group are ever given back. */
+/* Whether chunks can come back: single tasks of no group, and what lies before worker processes. */
 static bool can_come_back(const facpool_job *job)
 {
-    return job->plan.group_by == FACPOOL_GROUP_NONE && job->config.run.fn;
+    return job->pool || (job->plan.group_by == FACPOOL_GROUP_NONE && job->config.run.fn);
 }
 
 /* Waits until something comes back or nobody has anything any more; false: there will be nothing.

@@ -98,18 +98,28 @@ static int read_functions(const facpool_run_options *run, facpool_error *err)
     return 0;
 }
 
+static int read_process(fp_config *c, facpool_error *err)
+{
+    const facpool_run_options *run = &c->run;
+    if (run->executor != FACPOOL_EXECUTOR_PROCESS || !run->process)
+        return 0;
+    int rc =
+        fp_abi_import(&c->process, sizeof c->process, run->process, "facpool_process_options", err);
+    if (!rc && c->process.one_worker_each && !c->process.start)
+        rc = fp_fail(err, FACPOOL_E_INVALID,
+                     "one_worker_each is set, and nothing to start workers with: give `start`");
+    return rc;
+}
+
 static int read_executor(facpool_run_options *run, facpool_error *err)
 {
     int rc = read_choice(&run->executor, DEFAULT_EXECUTOR, 3, "executor", err);
     if (rc)
         return rc;
-    if (run->executor == FACPOOL_EXECUTOR_PROCESS)
-        return fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                       "this version has no process executor: use omp or serial");
     if (run->executor == FACPOOL_EXECUTOR_OMP && DEFAULT_EXECUTOR != FACPOOL_EXECUTOR_OMP)
         return fp_fail(err, FACPOOL_E_UNSUPPORTED,
                        "the library was built without OpenMP: use the serial executor");
-    if (run->task_timeout_ms)
+    if (run->task_timeout_ms && run->executor != FACPOOL_EXECUTOR_PROCESS)
         return fp_fail(err, FACPOOL_E_UNSUPPORTED,
                        "task_timeout_ms is %u: only the process executor can stop a task",
                        (unsigned)run->task_timeout_ms);
@@ -187,11 +197,13 @@ static int read_rest(fp_config *c, facpool_error *err)
     return 0;
 }
 
-/* Functions that are not a job's to call must not shape its chunks either. */
-static void drop_functions(facpool_run_options *run)
+/* What is not a job's own must not shape it either. */
+static void drop_executor(facpool_run_options *run)
 {
     run->fn = NULL;
     run->batch_fn = NULL;
+    run->executor = 0;
+    run->process = NULL;
 }
 
 static int read_all(fp_config *c, const facpool_run_options *options, fp_config_kind kind,
@@ -206,12 +218,14 @@ static int read_all(fp_config *c, const facpool_run_options *options, fp_config_
         rc = read_functions(&c->run, err);
     if (!rc && kind == FP_CONFIG_RUN)
         rc = read_executor(&c->run, err);
+    if (!rc && kind == FP_CONFIG_RUN)
+        rc = read_process(c, err);
     if (!rc)
         rc = read_workers(c, kind, err);
     if (!rc)
         rc = read_rest(c, err);
     if (kind == FP_CONFIG_JOB)
-        drop_functions(&c->run);
+        drop_executor(&c->run);
     if (!rc)
         rc = fp_schema_init(&c->schema, c->run.n_factors, c->run.factor_names,
                             c->has_backup ? c->backup.tag : NULL, err);

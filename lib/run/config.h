@@ -7,8 +7,9 @@
 #include "model/schema.h"
 
 typedef struct fp_config {
-    facpool_run_options run;       /* defaults filled in; pointers still the caller's */
-    facpool_backup_options backup; /* meaningful where has_backup */
+    facpool_run_options run;         /* defaults filled in; pointers still the caller's */
+    facpool_backup_options backup;   /* meaningful where has_backup */
+    facpool_process_options process; /* all zero where none are given */
     bool has_backup;
     facpool_allocator own_allocator;
     const facpool_allocator *allocator; /* NULL: malloc; points to own_allocator else */

@@ -11,10 +11,18 @@
 #include "os/file.h"
 #include "run/claim.h"
 #include "run/outcome.h"
+#include "run/process_desk.h"
 
 /* A chunk's factors should stay in the first-level cache. */
 #define CHUNK_FACTOR_BYTES 32768
 #define CHUNK_TASKS_MAX    1024
+
+/* A chunk should take about so long: long enough that claiming costs nothing, short enough that
+ * workers end together. */
+#define CHUNK_TARGET_NS 100000
+
+/* What is laid before a worker process at once should last until the run looks again. */
+#define PROCESS_CHUNK_TARGET_NS 4000000
 
 /* ------------------------------------------------------------------ opening */
 
@@ -172,11 +180,15 @@ static int open_parts(facpool_job *job, facpool_error *err)
         rc = fp_plan_init(&job->plan, job->tasks, run->group_by, job->config.allocator, err);
     if (rc)
         return rc;
-    job->n_workers = run->workers;
+    bool has_processes = run->executor == FACPOOL_EXECUTOR_PROCESS && !run->dry_run;
+    job->n_workers = has_processes ? run->workers * FP_DESKS_A_SEAT : run->workers;
     job->chunk_max = longest_chunk(job);
+    job->chunk_target_ns = has_processes ? PROCESS_CHUNK_TARGET_NS : CHUNK_TARGET_NS;
     job->to_run = job->plan.count;
     job->keeps_order = fp_key_order_is_identity(&job->plan.keys);
     rc = make_workers(job, err);
+    if (!rc && has_processes)
+        rc = fp_pool_open(job, err);
     if (!rc && run->results == FACPOOL_RESULTS_KEEP && !run->dry_run)
         rc = fp_memory_new(&job->memory, job->tasks, run->group_by == FACPOOL_GROUP_CODE,
                            &job->config.schema, job->config.allocator, err);
@@ -193,6 +205,7 @@ static int open_parts(facpool_job *job, facpool_error *err)
 
 static void job_free(facpool_job *job)
 {
+    fp_pool_close(job);
     for (uint32_t i = 0; job->workers && i < job->n_workers; i++)
         fp_worker_free(&job->workers[i]);
     const facpool_allocator *allocator = job->config.allocator;
@@ -343,13 +356,14 @@ int fp_job_collect(void *owner, uint32_t lane, facpool_error *err)
     return fp_worker_collect(&job->workers[lane], err);
 }
 
-static int collect(fp_worker *worker, facpool_error *err)
+static int collect(fp_worker *worker, bool is_over, facpool_error *err)
 {
     fp_lane *lane = worker->lane;
     if (lane)
         fp_lane_enter(lane);
     int rc = fp_worker_collect(worker, err);
-    worker->busy = false;
+    if (is_over)
+        worker->busy = false;
     if (!lane)
         return rc;
     int lane_rc = fp_lane_leave(lane, rc ? NULL : err);
@@ -369,11 +383,18 @@ static void note_good(facpool_job *job)
         atomic_store_explicit(&job->any_good, true, memory_order_relaxed);
 }
 
+int fp_job_collect_some(facpool_job *job, fp_worker *worker, facpool_error *err)
+{
+    int rc = collect(worker, false, err);
+    note_good(job);
+    return rc;
+}
+
 int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpool_error *err)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
     fp_worker_note_time(worker, n_finished, fp_clock_ns());
-    int rc = collect(worker, &error);
+    int rc = collect(worker, true, &error);
     note_good(job);
     if (!rc && worker->n_failed_in_chunk)
         judge_failures(job, worker);

@@ -11,6 +11,7 @@
 #define FP_SIGNAL_HUNGRY 1 /* others have nothing to do: give back what you have not begun */
 #define FP_SIGNAL_STOP   2 /* end after the task in hand */
 #define FP_SIGNAL_CANCEL 4 /* the same, asked for by facpool_job_cancel */
+#define FP_SIGNAL_KILL   8 /* and worker processes don't end their tasks either */
 
 struct facpool_cancel {
     atomic_int set;
@@ -32,6 +33,8 @@ struct facpool_job {
     void *memory_of_job;  /* and for the job itself */
     uint32_t n_workers;
     size_t chunk_max;
+    int64_t chunk_target_ns;   /* a chunk should take so long */
+    struct fp_pool *pool;      /* the process executor's; else NULL */
     bool keeps_order;          /* memory: position and index are the same */
     size_t to_run;             /* tasks that were left when the job opened */
     uint64_t failures_allowed; /* so many before the first good task stop the job */
@@ -70,6 +73,9 @@ int fp_job_claim(facpool_job *job, fp_worker *worker, bool wait, facpool_error *
 /* Takes back a chunk of which the first n_finished slots are finished; what was not begun is given
  * to others, or left when the job is stopping. Errors: IO, NOMEM: then the job is stopped. */
 int fp_job_return(facpool_job *job, fp_worker *worker, size_t n_finished, facpool_error *err);
+
+/* Collects what is finished of a chunk that goes on. Errors: IO, NOMEM. */
+int fp_job_collect_some(facpool_job *job, fp_worker *worker, facpool_error *err);
 
 /* Whether workers should look up from their chunk: something was signalled, or cancel was set. */
 static inline bool fp_job_is_signalled(const facpool_job *job)

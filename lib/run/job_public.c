@@ -75,7 +75,7 @@ int facpool_job_complete(facpool_job *job, const facpool_slice *slice, int outco
                  : 0;
     /* Pairs with the acquire in fp_worker_collect. */
     if (!rc)
-        atomic_store_explicit(&worker->finished, worker->n, memory_order_release);
+        atomic_store_explicit(worker->finished, worker->n, memory_order_release);
     int return_rc = fp_job_return(job, worker, rc ? 0 : worker->n, err);
     if (!rc)
         return return_rc;

@@ -38,7 +38,7 @@ static void describe_run(facpool_report *r, const facpool_job *job)
     r->rows_durable = job->rows_durable;
     r->damaged_blocks = job->opening.damaged_blocks + job->unreadable;
     r->tail_bytes_cut = job->opening.tail_bytes_cut;
-    r->workers = job->n_workers;
+    r->workers = job->config.run.workers;
     r->write_s = (double)job->write_ns / 1e9;
     r->elapsed_s = (double)(fp_clock_ns() - job->began_ns) / 1e9;
 }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "run/exec.h"
+#include "run/process_desk.h"
 #include "run/progress.h"
 
 struct facpool_run_handle {
@@ -26,6 +27,8 @@ static void *drive(void *arg)
     /* Errors stop the job, which keeps them. */
     if (job->config.run.executor == FACPOOL_EXECUTOR_OMP && !job->config.run.dry_run)
         fp_exec_omp(job, NULL);
+    else if (job->pool)
+        fp_exec_process(job);
     else if (!job->config.run.dry_run)
         fp_exec_serial(job, NULL, NULL, NULL);
     fp_lock_enter(&run->lock);
@@ -192,6 +195,14 @@ int facpool_run_poll(facpool_run_handle *run, facpool_progress *progress, facpoo
 void facpool_run_cancel(facpool_run_handle *run)
 {
     facpool_job_cancel(run->job);
+    if (run->job->pool)
+        fp_pool_ring(run->job);
+}
+
+void facpool_run_kill(facpool_run_handle *run)
+{
+    atomic_fetch_or(&run->job->signal, FP_SIGNAL_KILL);
+    facpool_run_cancel(run);
 }
 
 int facpool_run_wait(facpool_run_handle *run, facpool_result **out, facpool_error *err)

@@ -9,12 +9,8 @@
 #include "base/error.h"
 #include "run/job.h"
 
-/* A chunk should take about so long: long enough that claiming costs nothing, short enough that
- * workers end together. */
-#define CHUNK_TARGET_NS 100000
-
-/* And what is claimed at once so long: then neighbours in the file and in memory are mostly one
- * worker's. The end of the work is shared out again, so this costs no balance. */
+/* What is claimed at once should take about so long: then neighbours in the file and in memory are
+ * mostly one worker's. The end of the work is shared out again, so this costs no balance. */
 #define RESERVE_TARGET_NS 4000000
 #define RESERVE_TASKS_MAX 262144
 
@@ -25,6 +21,8 @@ void fp_worker_init(fp_worker *w, facpool_job *job, uint32_t number)
     w->number = number;
     w->chunk_size = 1;
     w->attempt = 1;
+    w->first_attempt = 1;
+    w->finished = &w->own_finished;
     w->messages.allocator = allocator;
     w->failed_messages.allocator = allocator;
 }
@@ -35,13 +33,16 @@ void fp_worker_free(fp_worker *w)
         return;
     const facpool_allocator *allocator = w->job->config.allocator;
     fp_free(allocator, w->positions);
-    fp_free(allocator, w->factors);
-    fp_free(allocator, w->statuses);
+    if (!w->is_borrowed) {
+        fp_free(allocator, w->factors);
+        fp_free(allocator, w->statuses);
+    }
     fp_free(allocator, w->marks);
     fp_texts_free(&w->messages);
     fp_free(allocator, w->dates);
     fp_free(allocator, (void *)w->codes);
     fp_free(allocator, w->indexes);
+    fp_free(allocator, w->code_numbers);
     fp_free(allocator, w->stamps);
     fp_free(allocator, w->failed);
     fp_texts_free(&w->failed_messages);
@@ -111,13 +112,14 @@ int fp_worker_begin(fp_worker *w, size_t first, size_t end, bool all, facpool_er
         if (!w->whole)
             list_positions(w, all);
         memset(w->statuses, FACPOOL_STATUS_OK, w->n);
-        fill_nan(w->factors, w->n * w->job->config.run.n_factors);
+        if (!w->is_borrowed) /* else by the worker process, in its own cache */
+            fill_nan(w->factors, w->n * w->job->config.run.n_factors);
         w->n_marks = 0;
         w->mark_hint = 0;
         w->n_failed_in_chunk = 0;
         fp_texts_clear(&w->messages);
         w->collected = 0;
-        atomic_store_explicit(&w->finished, 0, memory_order_relaxed);
+        atomic_store_explicit(w->finished, 0, memory_order_relaxed);
         w->busy = true;
     }
     quit_lane(w);
@@ -132,12 +134,14 @@ static int reserve_slice(fp_worker *w, size_t n, facpool_error *err)
     fp_free(allocator, w->dates);
     fp_free(allocator, (void *)w->codes);
     fp_free(allocator, w->indexes);
+    fp_free(allocator, w->code_numbers);
     w->slice_capacity = 0;
     w->dates = fp_alloc_zero(allocator, n, sizeof *w->dates);
     w->codes = fp_alloc_zero(allocator, n, sizeof *w->codes);
     w->indexes = fp_alloc_zero(allocator, n, sizeof *w->indexes);
-    if (!w->dates || !w->codes || !w->indexes)
-        return fp_fail_nomem(err, n * 24);
+    w->code_numbers = fp_alloc_zero(allocator, n, sizeof *w->code_numbers);
+    if (!w->dates || !w->codes || !w->indexes || !w->code_numbers)
+        return fp_fail_nomem(err, n * 28);
     w->slice_capacity = n;
     return 0;
 }
@@ -156,7 +160,8 @@ int fp_worker_fill_slice(fp_worker *w, size_t first_slot, size_t n, facpool_slic
         fp_key_walk_load(&walk);
         w->dates[i] = walk.date;
         w->codes[i] = fp_texts_at(&job->tasks->codes.texts, walk.code_id);
-        w->indexes[i] = walk.index;
+        w->indexes[i] = w->desk_indexes ? w->desk_indexes[walk.index] : walk.index;
+        w->code_numbers[i] = walk.code_id;
     }
     w->slice_first = first_slot;
     *slice = (facpool_slice){.size = sizeof *slice,
@@ -167,7 +172,8 @@ int fp_worker_fill_slice(fp_worker *w, size_t first_slot, size_t n, facpool_slic
                              .worker = w->number,
                              .attempt = w->attempt,
                              .worker_state = w->state,
-                             .internal = w};
+                             .internal = w,
+                             .code_numbers = w->code_numbers};
     return 0;
 }
 
@@ -443,7 +449,7 @@ static size_t stretch_end(const fp_worker *w, size_t slot, size_t end)
 int fp_worker_collect(fp_worker *w, facpool_error *err)
 {
     /* Pairs with the release store after each task: its factors and marks are seen. */
-    size_t end = atomic_load_explicit(&w->finished, memory_order_acquire);
+    size_t end = atomic_load_explicit(w->finished, memory_order_acquire);
     if (!w->busy || w->collected >= end)
         return 0;
     int64_t now_us = fp_clock_wall_us();
@@ -487,11 +493,11 @@ void fp_worker_note_time(fp_worker *w, size_t n, int64_t now_ns)
     note_slow(w, n, took_ns);
     /* What would take the target, but at most eight times what is known to go well. */
     int64_t fits =
-        took_ns > 0 ? (int64_t)n * CHUNK_TARGET_NS / took_ns : (int64_t)w->job->chunk_max;
+        took_ns > 0 ? (int64_t)n * w->job->chunk_target_ns / took_ns : (int64_t)w->job->chunk_max;
     size_t most = n * 8 < w->job->chunk_max ? n * 8 : w->job->chunk_max;
     w->chunk_size = fits < 1 ? 1 : (size_t)fits > most ? most : (size_t)fits;
     int64_t reserve = took_ns > 0 ? (int64_t)n * RESERVE_TARGET_NS / took_ns : 1;
-    bool is_settled = n > 1 && w->chunk_size < 2 * n;
+    bool is_settled = n > 1 && w->chunk_size < 2 * n && !w->is_borrowed;
     w->reserve_size = !is_settled || reserve < 1    ? 1
                       : reserve > RESERVE_TASKS_MAX ? RESERVE_TASKS_MAX
                                                     : (size_t)reserve;

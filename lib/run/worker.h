@@ -46,6 +46,7 @@ typedef struct fp_worker {
     bool has_done;     /* some slots were done before: called for their group's sake, not stored */
     size_t *positions; /* of the slots, where not whole */
     size_t capacity;   /* of all arrays a slot */
+    bool is_borrowed;  /* factors and statuses are not its own to grow or free: shared memory */
     double *factors;
     uint8_t *statuses;
     fp_mark *marks; /* guarded by the lane's lock where there is a lane */
@@ -53,17 +54,27 @@ typedef struct fp_worker {
     size_t mark_hint;
     size_t marks_capacity;
     fp_texts messages;
-    atomic_size_t finished; /* slots done; release, pairs with the acquire in collect */
-    size_t collected;       /* slots taken over; guarded as marks are */
+    atomic_size_t *finished; /* slots done; release, pairs with the acquire in collect */
+    atomic_size_t own_finished;
+    size_t collected; /* slots taken over; guarded as marks are */
     uint32_t attempt;
+    uint32_t first_attempt; /* of the first slot: more than 1 where earlier ones killed a process */
     char pending_message[FP_MESSAGE_MAX_BYTES + 1]; /* of the task being called */
     size_t pending_length;
     bool out_of_memory; /* a mark of the slice could not be kept */
+
+    /* in a worker process; else NULL */
+    const uint64_t *desk_indexes;    /* task index of each position */
+    _Atomic uint32_t *attempt_shown; /* where the run sees which attempt is in hand */
+    int (*publish)(struct fp_worker *worker, size_t first_slot, size_t n); /* hands marks over,
+                                                                              before `finished` */
+    void *publisher;
 
     /* slices, made for batch functions and job clients */
     int64_t *dates;
     const char **codes;
     size_t *indexes;
+    uint32_t *code_numbers;
     size_t slice_capacity;
     size_t slice_first; /* slot of the slice's first task */
 

@@ -13,6 +13,8 @@ int facpool_header_c99(void)
     facpool_progress progress = FACPOOL_PROGRESS_INIT;
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     facpool_run_options run = FACPOOL_RUN_OPTIONS_INIT;
+    facpool_process_options process = FACPOOL_PROCESS_OPTIONS_INIT;
+    facpool_serve_options serve = FACPOOL_SERVE_OPTIONS_INIT;
     facpool_failure failure = FACPOOL_FAILURE_INIT;
     facpool_report report = FACPOOL_REPORT_INIT;
     facpool_rows rows = FACPOOL_ROWS_INIT;
@@ -25,5 +27,6 @@ int facpool_header_c99(void)
     struct ArrowArrayStream stream = {0};
     return stream.release == 0 && source.size && error.size && allocator.size && slice.size &&
            progress.size && backup.size && run.size && failure.size && report.size && rows.size &&
-           filter.size && row.size && view.size && stats.size && verified.size;
+           filter.size && row.size && view.size && stats.size && verified.size && process.size &&
+           serve.size;
 }

@@ -1,5 +1,5 @@
-/* P1 and P12: what the library costs where nothing is stored. Ours against plain OpenMP loops over
- * the same callbacks. Called by bench_main.c. */
+/* P1 and P12: what the library costs where nothing is stored, with threads and with worker
+ * processes. Ours against plain OpenMP loops over the same callbacks. Called by bench_main.c. */
 #include "bench.h"
 
 #include <omp.h>
@@ -8,6 +8,9 @@
 
 #define UNEVEN_TASKS 1000
 
+#define THREADS   FACPOOL_EXECUTOR_OMP
+#define PROCESSES FACPOOL_EXECUTOR_PROCESS
+
 /* The bare loops call through this, as the library calls: through a pointer that the compiler can't
  * see through. */
 static facpool_task_fn volatile through_pointer;
@@ -15,7 +18,7 @@ static facpool_task_fn volatile through_pointer;
 /* ------------------------------------------------------------------ P1 */
 
 static double ours_computes(const bench_work *work, facpool_task_fn fn, void *user,
-                            uint32_t workers)
+                            int32_t executor, uint32_t workers)
 {
     facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
     facpool_error err = FACPOOL_ERROR_INIT;
@@ -25,6 +28,7 @@ static double ours_computes(const bench_work *work, facpool_task_fn fn, void *us
 
     options.fn = fn;
     options.user = user;
+    options.executor = executor;
     options.workers = workers;
     options.n_factors = BENCH_FACTORS;
     options.factor_names = bench_factor_names;
@@ -104,7 +108,7 @@ static void measure_callbacks(const bench_context *context)
     millions = 1e-6 * (double)work.n;
     through_pointer = bench_factors;
     for (size_t i = 0; i < rounds; i++) {
-        bench_add(&ours, millions / ours_computes(&work, bench_factors, NULL, 0));
+        bench_add(&ours, millions / ours_computes(&work, bench_factors, NULL, THREADS, 0));
         bench_add(&bare, millions / bare_computes(&work));
         bench_add(&inlined, millions / bare_inlined(&work));
     }
@@ -164,8 +168,8 @@ static double loop_spins(const bench_work *work, uint64_t steps, int threads)
 
 /* Ours on two workers against a loop on `threads`, whose time is scaled to two. target 0: for
  * information. */
-static void measure_spins(const bench_context *context, double task_seconds, size_t n_dates,
-                          int threads, double target, const char *what)
+static void measure_spins(const bench_context *context, int32_t executor, double task_seconds,
+                          size_t n_dates, int threads, double target, const char *what)
 {
     size_t rounds = bench_rounds(context, 5);
     uint64_t steps = bench_spin_steps(task_seconds);
@@ -177,7 +181,7 @@ static void measure_spins(const bench_context *context, double task_seconds, siz
     bench_work_init(&work, context->quick ? n_dates / 4 : n_dates, 1000, 2016);
     through_pointer = spin_task;
     for (size_t i = 0; i < rounds; i++) {
-        bench_add(&ours, ours_computes(&work, spin_task, &steps, 2));
+        bench_add(&ours, ours_computes(&work, spin_task, &steps, executor, 2));
         bench_add(&peer, loop_spins(&work, steps, threads) * threads / 2.0);
     }
     ratio = bench_ratio(&peer, &ours);
@@ -227,7 +231,8 @@ static double on_line_bound(const uneven *u)
     return busy[0] > busy[1] ? busy[0] : busy[1];
 }
 
-static void measure_uneven(size_t places, double short_s, double long_s, const char *what)
+static void measure_uneven(int32_t executor, size_t places, double short_s, double long_s,
+                           const char *what)
 {
     bench_series ours = {0}, bound = {0}, ratio = {0};
     bench_work work;
@@ -236,7 +241,7 @@ static void measure_uneven(size_t places, double short_s, double long_s, const c
     bench_work_init(&work, 1, UNEVEN_TASKS + 1, 2016);
     for (size_t i = 0; i < places; i++) {
         uneven u = {bench_mix(i + 20240102) % (UNEVEN_TASKS + 1), short_s, long_s};
-        double took = ours_computes(&work, uneven_task, &u, 2);
+        double took = ours_computes(&work, uneven_task, &u, executor, 2);
 
         bench_add(&ours, took);
         bench_add(&bound, on_line_bound(&u));
@@ -252,23 +257,86 @@ static void measure_uneven(size_t places, double short_s, double long_s, const c
     bench_work_free(&work);
 }
 
+/* ------------------------------------------------------------------ threads and processes */
+
+/* A task of a few ns shows what each costs: what is computed is the same, and so small that it
+ * hardly counts. Processes against threads. */
+static void measure_executors(const bench_context *context)
+{
+    size_t rounds = bench_rounds(context, 7);
+    bench_series processes = {0}, threads = {0};
+    bench_work work;
+    bench_row row = {.id = "P12", .target = "-", .verdict = BENCH_INFO};
+
+    bench_work_init(&work, context->quick ? 400 : 2000, 5000, 2016);
+    for (size_t i = 0; i < rounds; i++) {
+        bench_add(&processes,
+                  1e9 * ours_computes(&work, bench_factors, NULL, PROCESSES, 2) / (double)work.n);
+        bench_add(&threads,
+                  1e9 * ours_computes(&work, bench_factors, NULL, THREADS, 2) / (double)work.n);
+    }
+    snprintf(row.what, sizeof(row.what),
+             "callback of a few ns, %.0f M tasks, results kept, 2 worker processes, time a task; "
+             "peer: 2 threads of ours",
+             1e-6 * (double)work.n);
+    bench_cell(row.ours, &processes, 1.0, " ns");
+    bench_cell(row.peer, &threads, 1.0, " ns");
+    snprintf(row.ratio, BENCH_CELL, "%.2fx", bench_ratio(&processes, &threads));
+    bench_report(&row);
+    bench_work_free(&work);
+}
+
+/* What a run costs that does next to nothing: the helper, the workers, their end. */
+static void measure_start(const bench_context *context)
+{
+    bench_series processes = {0}, threads = {0};
+    bench_work work;
+    bench_row row = {.id = "P12", .target = "-", .verdict = BENCH_INFO};
+
+    bench_work_init(&work, 1, 16, 2016);
+    for (size_t i = 0; i < bench_rounds(context, 101); i++) {
+        bench_add(&processes, 1e3 * ours_computes(&work, bench_factors, NULL, PROCESSES, 2));
+        bench_add(&threads, 1e3 * ours_computes(&work, bench_factors, NULL, THREADS, 2));
+    }
+    snprintf(row.what, sizeof(row.what),
+             "a whole run of 16 tasks, 2 worker processes; peer: 2 threads of ours");
+    bench_cell(row.ours, &processes, 1.0, " ms");
+    bench_cell(row.peer, &threads, 1.0, " ms");
+    snprintf(row.ratio, BENCH_CELL, "%.1fx", bench_ratio(&processes, &threads));
+    bench_report(&row);
+    bench_work_free(&work);
+}
+
+static void measure_scaling(const bench_context *context, int32_t executor, const char *workers)
+{
+    char what[160];
+
+    snprintf(what, sizeof(what), "20 us callback, 2 %s; one thread's time, halved", workers);
+    measure_spins(context, executor, 20e-6, 100, 1, 0.97, what);
+    snprintf(what, sizeof(what),
+             "the same, 2 %s; `omp for schedule(static)` on 2 threads, which is what the machine "
+             "gives",
+             workers);
+    measure_spins(context, executor, 20e-6, 100, 2, 0.0, what);
+    snprintf(what, sizeof(what), "1 us callback, 2 %s; `omp for schedule(static)`", workers);
+    measure_spins(context, executor, 1e-6, 1000, 2, 0.90, what);
+    snprintf(what, sizeof(what), "1,000 tasks of 0.1 ms and one of 1 s, 2 %s", workers);
+    measure_uneven(executor, context->quick ? 2 : 9, 1e-4, 1.0, what);
+    if (!context->quick) {
+        snprintf(what, sizeof(what), "1,000 tasks of 1 ms and one of 10 s, 2 %s", workers);
+        measure_uneven(executor, 2, 1e-3, 10.0, what);
+    }
+}
+
 void bench_compute(const bench_context *context)
 {
     if (bench_wanted(context, "P1")) {
         measure_callbacks(context);
     }
     if (bench_wanted(context, "P12")) {
-        measure_spins(context, 20e-6, 100, 1, 0.97,
-                      "20 us callback, 2 workers; one thread's time, halved");
-        measure_spins(context, 20e-6, 100, 2, 0.0,
-                      "the same; `omp for schedule(static)` on 2 threads, which is what the "
-                      "machine gives");
-        measure_spins(context, 1e-6, 1000, 2, 0.90,
-                      "1 us callback, 2 workers; `omp for schedule(static)`");
-        measure_uneven(context->quick ? 2 : 9, 1e-4, 1.0,
-                       "1,000 tasks of 0.1 ms and one of 1 s, 2 workers");
-        if (!context->quick) {
-            measure_uneven(2, 1e-3, 10.0, "1,000 tasks of 1 ms and one of 10 s, 2 workers");
-        }
+        measure_scaling(context, THREADS, "threads");
+        measure_scaling(context, PROCESSES, "worker processes");
+        measure_executors(context);
+        measure_start(context);
     }
 }

@@ -1,0 +1,96 @@
+/* Processes and what they share: nameless memory, words to sleep on, message sockets, forking.
+ * Called by the process executor on both of its sides; decides nothing about tasks. Elsewhere than
+ * on Linux making a segment or a helper is UNSUPPORTED. */
+#ifndef FP_OS_PROCESS_H
+#define FP_OS_PROCESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <facpool/facpool.h>
+
+/* Memory that processes share and nothing names: it is gone with the last of them. */
+typedef struct fp_segment {
+    void *memory; /* NULL: none */
+    size_t bytes;
+    int fd;
+} fp_segment;
+
+/* Zeroed; pages cost memory once they are touched. Errors: UNSUPPORTED, SYSTEM, NOMEM. */
+int fp_segment_create(fp_segment *out, size_t bytes, facpool_error *err);
+
+/* That of another process, by its descriptor, which is taken over on success. Errors: INVALID (not
+ * so large), NOMEM. */
+int fp_segment_attach(fp_segment *out, int fd, size_t bytes, facpool_error *err);
+void fp_segment_close(fp_segment *segment); /* nothing where there is none */
+
+/* Sleeps while *word is `seen`, until woken, or so long (negative: for ever). May wake for no
+ * reason. For words in segments. */
+void fp_word_wait(atomic_uint *word, uint32_t seen, int64_t timeout_ns);
+void fp_word_wake(atomic_uint *word);
+
+/* Two ends of a socket that keeps messages apart, close-on-exec. Errors: SYSTEM. */
+int fp_channel_pair(int ends[2], facpool_error *err);
+void fp_channel_close(int end); /* takes -1 */
+void fp_channel_shut(int end);  /* ends it also for copies that other processes hold; takes -1 */
+
+/* Sends one message, with a descriptor where `fd` is not -1. Never raises SIGPIPE. Errors: SYSTEM
+ * (the other end is gone). */
+int fp_channel_send(int end, const void *message, size_t bytes, int fd, facpool_error *err);
+
+/* Takes a message of at most `bytes` bytes: its length; 0 at the end, FP_CHANNEL_EMPTY where
+ * `wait` is false and there is none, or an error. *fd (or NULL: such are closed) gets a descriptor
+ * that came along, close-on-exec, or -1. */
+#define FP_CHANNEL_EMPTY INT32_MAX
+int fp_channel_receive(int end, void *message, size_t bytes, int *fd, bool wait,
+                       facpool_error *err);
+
+/* Forks: 0 in the child, its id in the parent, or an error (SYSTEM). */
+int64_t fp_fork(facpool_error *err);
+
+/* In a fresh child: default action for all signals but SIGINT, which is ignored, none blocked. */
+void fp_signals_reset(void);
+
+/* Reads nothing from the terminal, and isn't reached by its signals. */
+void fp_leave_terminal(void);
+
+/* Has this process killed when the one that forked it dies. False where it is dead already. */
+bool fp_die_with_parent(int64_t parent);
+
+/* For a process that has nothing but its main thread: waits until a message or the end is at
+ * `end`, a child has ended, or the process `watched` has; *gone tells of the latter. Open once;
+ * SIGCHLD stays blocked until closed. Errors: SYSTEM. */
+typedef struct fp_watch {
+    int end;
+    int children; /* a signal descriptor */
+    int64_t watched;
+    int watched_fd; /* -1: the system has no such thing */
+} fp_watch;
+int fp_watch_open(fp_watch *out, int end, int64_t watched, facpool_error *err);
+void fp_watch_wait(fp_watch *watch, bool *gone);
+void fp_watch_close(fp_watch *watch);
+
+/* How a child ended. */
+typedef struct fp_ending {
+    int32_t signal; /* 0: by exiting */
+    int32_t exit_status;
+} fp_ending;
+
+/* Whether the child has ended; with `wait`, after it has. One that somebody else reaped has. */
+bool fp_child_ended(int64_t pid, bool wait, fp_ending *ending);
+
+/* The same without reaping it; false where it is nobody's that this process could ask about. */
+bool fp_child_peek(int64_t pid, fp_ending *ending);
+void fp_child_kill(int64_t pid);
+
+/* The name of a signal ("SIGSEGV"), or NULL. Static text. */
+const char *fp_signal_name(int32_t number);
+
+/* Resident memory of this process, or 0 where the system doesn't tell. */
+uint64_t fp_resident_bytes(void);
+
+void fp_flush_streams(void);
+_Noreturn void fp_leave_process(int status); /* at once: no atexit function runs */
+
+#endif
