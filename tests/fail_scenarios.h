@@ -253,6 +253,8 @@ static inline bool is_expected(call_kind kind, int rc)
         return rc == FACPOOL_E_NOMEM;
     if (kind == CALL_THREAD)
         return rc == FACPOOL_E_SYSTEM;
+    if (kind == CALL_PROCESS)
+        return rc == FACPOOL_E_SYSTEM || rc == FACPOOL_E_WORKER || rc == FACPOOL_E_NOMEM;
     return rc == FACPOOL_E_IO;
 }
 
@@ -277,7 +279,7 @@ static inline void fail_each(scenario run, aftermath look, call_kind kind, int o
             printf("  call %ld of kind %d failed (%ld times): %d %s\n", at, (int)kind, n_failed, rc,
                    err.message);
         CHECK(rc == 0 || (n_failed && is_expected(kind, rc)));
-        if (rc && kind > CALL_ALLOC)
+        if (rc && kind > CALL_ALLOC && kind != CALL_PROCESS)
             CHECK_INT(err.os_errno, os_errno);
         check_balance(&before);
         if (look)

@@ -27,7 +27,8 @@ typedef enum call_kind {
     CALL_SYNC,
     CALL_SYNC_FOLDER,
     CALL_TRUNCATE,
-    CALL_RENAME
+    CALL_RENAME,
+    CALL_PROCESS /* what worker processes take: forking, memory to share, sockets */
 } call_kind;
 
 static atomic_int failing_kind;
@@ -36,12 +37,14 @@ static atomic_long failing_at;
 static atomic_bool failing_on;    /* and all after it */
 static atomic_bool failing_short; /* writes: the k-th writes half, the one after it fails */
 static atomic_int failing_errno;
+static atomic_int failing_process; /* the one whose calls fail; negative: all but that one's */
 static atomic_long failed_calls;
 static atomic_long allocated; /* pieces of memory that are not freed */
 static atomic_long mapped;    /* bytes that are not unmapped */
 
 static void fail_call(call_kind kind, long at, bool on, int os_errno)
 {
+    failing_process = (int)getpid();
     failing_calls = 0;
     failed_calls = 0;
     failing_at = at;
@@ -61,6 +64,9 @@ static long stop_failing(void)
 static bool call_fails(call_kind kind)
 {
     if (atomic_load_explicit(&failing_kind, memory_order_relaxed) != (int)kind)
+        return false;
+    int me = (int)getpid();
+    if (failing_process < 0 ? -failing_process == me : failing_process != me)
         return false;
     long at = failing_at, call = atomic_fetch_add(&failing_calls, 1) + 1;
     if (failing_short)
@@ -149,6 +155,30 @@ int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attributes, void 
 {
     return call_fails(CALL_THREAD) ? failing_errno
                                    : __real_pthread_create(id, attributes, body, arg);
+}
+
+/* ------------------------------------------------------------------ processes */
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+int __real_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags);
+int __real_socketpair(int domain, int type, int protocol, int ends[2]);
+int __wrap_socketpair(int domain, int type, int protocol, int ends[2]);
+
+pid_t __wrap_fork(void)
+{
+    return call_fails(CALL_PROCESS) ? -1 : __real_fork();
+}
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+    return call_fails(CALL_PROCESS) ? -1 : __real_memfd_create(name, flags);
+}
+
+int __wrap_socketpair(int domain, int type, int protocol, int ends[2])
+{
+    return call_fails(CALL_PROCESS) ? -1 : __real_socketpair(domain, type, protocol, ends);
 }
 
 /* ------------------------------------------------------------------ files */

@@ -235,6 +235,64 @@ static void runs_that_get_no_thread(void)
     fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
 }
 
+/* ------------------------------------------------------------------ worker processes */
+
+#ifdef __linux__
+
+/* Calls fail in the test's own process alone: what its workers meet is theirs to survive. */
+static void process_runs_without_memory(void)
+{
+    choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
+    fail_allocations(run_once, NULL);
+    fail_allocations(run_started, NULL);
+    choose_run(FACPOOL_EXECUTOR_PROCESS, true, 0);
+    fail_each(run_once, NULL, CALL_ALLOC, ENOMEM, false);
+    choose_backup_run(FACPOOL_EXECUTOR_PROCESS, false, FACPOOL_RESULTS_KEEP, false,
+                      FACPOOL_DURABILITY_GROUP);
+    fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, false);
+    choose_backup_run(FACPOOL_EXECUTOR_PROCESS, true, 0, true, FACPOOL_DURABILITY_NONE);
+    fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, true);
+}
+
+static void runs_that_get_no_process(void)
+{
+    choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
+    fail_each(run_once, NULL, CALL_PROCESS, EAGAIN, false);
+    fail_each(run_started, NULL, CALL_PROCESS, EAGAIN, true);
+    fail_each(run_once, NULL, CALL_THREAD, EAGAIN, false);
+    choose_backup_run(FACPOOL_EXECUTOR_PROCESS, false, 0, false, FACPOOL_DURABILITY_GROUP);
+    fail_each(run_fresh, file_can_be_completed, CALL_PROCESS, EAGAIN, false);
+    fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
+}
+
+/* Workers and helper that get no memory, or no process: the run ends, one way or the other, with
+ * every row right or missing. */
+static void workers_without_memory(void)
+{
+    choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
+    CHECK_INT(run_once(), 0); /* makes what is made once */
+    balance before = take_balance();
+    for (long at = 1; at <= 40; at++)
+        for (int kind = 0; kind < 4; kind++) {
+            fail_call(kind < 2 ? CALL_ALLOC : CALL_PROCESS, at, kind % 2, ENOMEM);
+            failing_process = -(int)getpid(); /* all others */
+            facpool_result *result = NULL;
+            int rc = facpool_run(tasks, &scenario_options, &result, &err);
+            stop_failing();
+            CHECK(rc == 0 || rc == FACPOOL_E_NOMEM || rc == FACPOOL_E_WORKER ||
+                  rc == FACPOOL_E_SYSTEM || rc == FACPOOL_E_TASK);
+            for (size_t i = 0; result && i < N_TASKS; i++) {
+                int status = facpool_result_status(result)[i];
+                CHECK(status == status_of(i) || status == FACPOOL_STATUS_CRASHED ||
+                      (rc && status == FACPOOL_STATUS_NONE));
+            }
+            facpool_result_free(result);
+            check_balance(&before);
+        }
+}
+
+#endif
+
 int main(void)
 {
     if (!begin("alloc"))
@@ -249,6 +307,11 @@ int main(void)
     RUN(repairs_without_memory);
     RUN(other_formats_without_memory);
     RUN(runs_that_get_no_thread);
+#ifdef __linux__
+    RUN(process_runs_without_memory);
+    RUN(runs_that_get_no_process);
+    RUN(workers_without_memory);
+#endif
     free_part();
     return end();
 }

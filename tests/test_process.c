@@ -173,11 +173,11 @@ static const deed plans[][3] = {
     {CRASHES, CRASHES, FAILS},         {HANGS, CRASHES, GOES_WELL},
 };
 
-enum { N_PLANS = sizeof plans / sizeof *plans };
+enum { N_PLANS = sizeof plans / sizeof *plans, PLANNED_TASKS = 4 * N_PLANS };
 
 typedef struct planned {
-    atomic_int calls[64]; /* of each task */
-    atomic_int wrong;     /* attempts out of order, or factors that were not NaN */
+    atomic_int calls[PLANNED_TASKS]; /* of each task */
+    atomic_int wrong;                /* attempts out of order, or factors that were not NaN */
     bool by_slices;
 } planned;
 
@@ -221,7 +221,7 @@ static void check_plans(const facpool_result *result, uint32_t attempts)
 {
     static const uint8_t status_of[] = {FACPOOL_STATUS_OK, FACPOOL_STATUS_FAILED,
                                         FACPOOL_STATUS_CRASHED, FACPOOL_STATUS_TIMEOUT};
-    for (size_t i = 0; i < 64; i++) {
+    for (size_t i = 0; i < PLANNED_TASKS; i++) {
         const deed *plan = plans[i % N_PLANS];
         uint32_t last = 0;
         while (last + 1 < attempts && plan[last] != GOES_WELL)
@@ -237,7 +237,7 @@ static void attempts_go_on_after_deaths_and_the_last_one_counts(void)
     for (uint32_t attempts = 1; attempts <= 3; attempts++)
         for (int by_slices = 0; by_slices < 2; by_slices++) {
             planned *p = SHARED(planned, .by_slices = by_slices);
-            facpool_tasks *tasks = make_grid(8, 8);
+            facpool_tasks *tasks = make_grid(4, N_PLANS);
             facpool_run_options options = process_options(NULL);
             options.fn = by_slices ? NULL : planned_task;
             options.batch_fn = by_slices ? planned_slice : NULL;
@@ -248,7 +248,7 @@ static void attempts_go_on_after_deaths_and_the_last_one_counts(void)
             facpool_result *result = run_to_end(tasks, &options, 0);
             check_plans(result, attempts);
             CHECK_INT(atomic_load(&p->wrong), 0);
-            for (size_t i = 0; i < 64 && !by_slices; i++) {
+            for (size_t i = 0; i < PLANNED_TASKS && !by_slices; i++) {
                 const deed *plan = plans[i % N_PLANS];
                 int calls = 1;
                 while (calls < (int)attempts && plan[calls - 1] != GOES_WELL)

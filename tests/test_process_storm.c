@@ -329,11 +329,14 @@ static void weather_a_storm(random_numbers *r)
     check_stock(&before);
     c.s->is_calm = true;
     c.s->n_kills = 0;
+    atomic_store(&c.s->n_calls, 0);
     result = NULL;
     CHECK_OK(run_case(&c, tasks, &result), err);
     check_rows(&c, result, false);
     CHECK_INT(report_of(result).resumed, report.ok + report.skipped);
     CHECK_INT(report_of(result).not_run + report_of(result).crashed, 0);
+    if (c.options.group_by == FACPOOL_GROUP_NONE && c.options.attempts == 1)
+        CHECK_INT(atomic_load(&c.s->n_calls), report.total - report.ok - report.skipped);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
     check_stock(&before);

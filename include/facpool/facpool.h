@@ -354,8 +354,8 @@ typedef struct facpool_backup_options {
  * Workers live and end with the helper, and it with the run's process, also where that is killed.
  * In helper and workers SIGINT is ignored, other signals have their default action and none is
  * blocked; they lead a process group of their own. A worker ends by _exit, after worker_exit and
- * flushing stdio: no atexit function runs. stdout and stderr are the host's, and are flushed
- * before forking. */
+ * flushing stdout and stderr: no atexit function runs, and other streams are worker_exit's to close.
+ * stdout and stderr are the host's, and are flushed before forking. */
 typedef struct facpool_process_options {
     size_t size;
     uint32_t tasks_per_worker;   /* replace a worker after about so many tasks; 0: never */
@@ -466,8 +466,8 @@ FACPOOL_API void facpool_run_kill(facpool_run_handle *run);
  * takes over, forking workers that call these functions; fn or batch_fn, as the run was told.
  * Blocks; returns 0 when the run is over, or its process is gone. The calling process must have one
  * thread only. With no_fork it works as one worker itself, on the calling thread, and may have
- * others; it returns 0 when the run is over or wants a fresh worker, and is ended by _exit where
- * the run's process is gone. Errors: INVALID (fd is no such socket), MISMATCH (the other side is of
+ * others; its signal handlers stay, but SIGINT is ignored where it has none; it returns 0 when the
+ * run is over or wants a fresh worker, and is ended by _exit where the run's process is gone. Errors: INVALID (fd is no such socket), MISMATCH (the other side is of
  * another version of the library, or the run wants the other one of fn and batch_fn, or of helper
  * and worker), SYSTEM, UNSUPPORTED (not on Linux), NOMEM. */
 typedef struct facpool_serve_options {

@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#ifdef __linux__
+#include <stdio_ext.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +25,7 @@
 #include <sys/syscall.h>
 #endif
 #include "base/error.h"
+#include "os/file_size_signal.h"
 
 static void close_fd(int *fd)
 {
@@ -32,7 +36,32 @@ static void close_fd(int *fd)
 
 void fp_flush_streams(void)
 {
-    (void)fflush(NULL);
+    /* Not all streams: one that another thread is just reading would be waited for. */
+    (void)fflush(stdout);
+    (void)fflush(stderr);
+}
+
+void fp_drop_streams(void)
+{
+#ifdef __linux__
+    __fpurge(stdout);
+    __fpurge(stderr);
+#endif
+}
+
+int fp_descriptor_aside(int fd)
+{
+    if (fd < 0)
+        return fd;
+    if (fd > STDERR_FILENO) {
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        return fd;
+    }
+    int aside = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (aside < 0)
+        return fd;
+    (void)close(fd);
+    return aside;
 }
 
 _Noreturn void fp_leave_process(int status)
@@ -52,17 +81,32 @@ static int map_segment(fp_segment *out, int fd, size_t bytes, facpool_error *err
     return 0;
 }
 
+#ifdef __linux__
+/* The errno, or 0. The limit of file sizes counts here, too. */
+static int set_size(int fd, off_t bytes)
+{
+    fp_file_size_signal held;
+    fp_file_size_signal_hold(&held);
+    int failure = ftruncate(fd, bytes) ? errno : 0;
+    fp_file_size_signal_restore(&held);
+    return failure;
+}
+#endif
+
 int fp_segment_create(fp_segment *out, size_t bytes, facpool_error *err)
 {
 #ifdef __linux__
-    int fd = memfd_create("facpool", MFD_CLOEXEC);
+    int fd = fp_descriptor_aside(memfd_create("facpool", MFD_CLOEXEC));
     if (fd < 0)
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,
                              "memory to share with workers can't be had");
-    int rc = bytes > (size_t)INT64_MAX || ftruncate(fd, (off_t)bytes)
-                 ? fp_fail_errno(err, FACPOOL_E_NOMEM, errno,
-                                 "memory to share with workers can't be %zu bytes", bytes)
-                 : map_segment(out, fd, bytes, err);
+    int failure = bytes > (size_t)INT64_MAX ? EFBIG : set_size(fd, (off_t)bytes);
+    int rc =
+        failure
+            ? fp_fail_errno(err, FACPOOL_E_NOMEM, failure,
+                            "memory to share with workers can't be %zu bytes%s", bytes,
+                            failure == EFBIG ? ": raise the limit of file sizes (ulimit -f)" : "")
+            : map_segment(out, fd, bytes, err);
     if (rc)
         close_fd(&fd);
     return rc;
@@ -132,8 +176,8 @@ int fp_channel_pair(int ends[2], facpool_error *err)
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,
                              "a socket for the worker processes can't be had: raise the limit of "
                              "open files (ulimit -n)");
-    ends[0] = pair[0];
-    ends[1] = pair[1];
+    ends[0] = fp_descriptor_aside(pair[0]);
+    ends[1] = fp_descriptor_aside(pair[1]);
     return 0;
 }
 
@@ -248,6 +292,13 @@ void fp_signals_reset(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+void fp_ignore_interrupts(void)
+{
+    struct sigaction now, ignored = {.sa_handler = SIG_IGN};
+    if (!sigaction(SIGINT, NULL, &now) && now.sa_handler == SIG_DFL)
+        (void)sigaction(SIGINT, &ignored, NULL);
+}
+
 void fp_leave_terminal(void)
 {
     (void)setpgid(0, 0);
@@ -344,6 +395,12 @@ bool fp_child_ended(int64_t pid, bool wait, fp_ending *ending)
     else if (ended > 0)
         ending->exit_status = WEXITSTATUS(status);
     return true;
+}
+
+bool fp_process_is_gone(int64_t pid)
+{
+    fp_ending ending;
+    return fp_child_peek(pid, &ending) || (kill((pid_t)pid, 0) && errno == ESRCH);
 }
 
 bool fp_child_peek(int64_t pid, fp_ending *ending)

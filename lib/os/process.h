@@ -30,6 +30,10 @@ void fp_segment_close(fp_segment *segment); /* nothing where there is none */
 void fp_word_wait(atomic_uint *word, uint32_t seen, int64_t timeout_ns);
 void fp_word_wake(atomic_uint *word);
 
+/* The same descriptor, close-on-exec and beside those of stdin, stdout and stderr; or another for
+ * the same, the first being closed. Where there is none left it stays as it is. */
+int fp_descriptor_aside(int fd);
+
 /* Two ends of a socket that keeps messages apart, close-on-exec. Errors: SYSTEM. */
 int fp_channel_pair(int ends[2], facpool_error *err);
 void fp_channel_close(int end); /* takes -1 */
@@ -51,6 +55,9 @@ int64_t fp_fork(facpool_error *err);
 
 /* In a fresh child: default action for all signals but SIGINT, which is ignored, none blocked. */
 void fp_signals_reset(void);
+
+/* For a process of the host's own: SIGINT is ignored where the host doesn't handle it. */
+void fp_ignore_interrupts(void);
 
 /* Reads nothing from the terminal, and isn't reached by its signals. */
 void fp_leave_terminal(void);
@@ -90,7 +97,11 @@ const char *fp_signal_name(int32_t number);
 /* Resident memory of this process, or 0 where the system doesn't tell. */
 uint64_t fp_resident_bytes(void);
 
-void fp_flush_streams(void);
+/* Whether there is no such process any more, or just its remains. */
+bool fp_process_is_gone(int64_t pid);
+
+void fp_flush_streams(void); /* stdout and stderr */
+void fp_drop_streams(void);  /* in a child: what waits in them is the parent's to write */
 _Noreturn void fp_leave_process(int status); /* at once: no atexit function runs */
 
 #endif

@@ -8,6 +8,10 @@
 /* How long the thread sleeps at most: rows then go to the file, cancelling is seen. */
 #define LOOK_NS 50000000
 
+/* How long after they were killed workers are waited for: a helper may be stopped, or never come.
+ */
+#define KILLED_NS 1000000000
+
 /* ------------------------------------------------------------------ stopping */
 
 void fp_process_stop(fp_process_run *r, int code, const facpool_error *why)
@@ -24,6 +28,7 @@ static void kill_all(fp_process_run *r)
         fp_pool_kill_worker(r->pool, i);
     }
     r->was_killed = true;
+    r->killed_ns = fp_clock_ns();
 }
 
 void fp_process_look_for_stop(fp_process_run *r)
@@ -94,20 +99,24 @@ static void share_out(fp_process_run *r)
     for (uint32_t seat = 0; seat < r->pool->n_seats && !r->is_stopping; seat++) {
         if (!fp_desks_idle(r, seat))
             continue;
-        fp_desks_take_back(r);
+        if (!fp_desks_take_back(r))
+            return;
         fp_desks_fill(r);
     }
 }
 
-/* Desks that no worker will ever come to. */
+/* Desks that no worker will ever come to, or has nothing to do at. The latter also where one is on
+ * its way, when the job is stopping: nothing is laid any more that it could mistake. */
 static void clear_abandoned(fp_process_run *r)
 {
     for (size_t i = 0; i < r->pool->n_desks; i++) {
-        if (!r->pool->desks[i].is_laid || r->pool->seats[i / FP_DESKS_A_SEAT].is_taken)
+        if (!r->pool->desks[i].is_laid)
             continue;
+        bool is_taken = r->pool->seats[i / FP_DESKS_A_SEAT].is_taken;
         uint32_t begun = fp_claim_begun(atomic_load(&r->pool->views[i].desk->claim));
         bool is_empty = r->job->workers[i].n <= begun;
-        if (!fp_process_can_start(r) || (r->is_stopping && is_empty))
+        bool was_begun = r->job->workers[i].n > 0;
+        if (is_taken ? r->is_stopping && !was_begun : is_empty || !fp_process_can_start(r))
             fp_desks_clear(r, i);
     }
 }
@@ -127,6 +136,8 @@ static void hear_helper(fp_process_run *r)
     if (rc)
         fp_process_stop(r, rc, &error);
     fp_process_look_for_stop(r);
+    if (r->was_killed && !r->pool->is_helper_gone && fp_clock_ns() - r->killed_ns > KILLED_NS)
+        fp_pool_abandon(r->pool);
     if (r->pool->is_helper_gone && !was_gone)
         lose_helper(r);
 }
@@ -197,10 +208,12 @@ static void work_off(fp_process_run *r)
 
 /* ------------------------------------------------------------------ the end */
 
-static bool any_taken(const fp_process_run *r)
+/* Of a job that is stopping, those that never came to work are not waited for. */
+static bool any_at_work(const fp_process_run *r)
 {
     for (uint32_t i = 0; i < r->pool->n_seats; i++)
-        if (r->pool->seats[i].is_taken)
+        if (r->pool->seats[i].is_taken &&
+            (!r->is_stopping || atomic_load(&r->pool->layout.seats[i].has_entered)))
             return true;
     return false;
 }
@@ -217,7 +230,7 @@ static void dismiss(fp_process_run *r)
         hear_helper(r);
         for (uint32_t seat = 0; seat < r->pool->n_seats; seat++)
             tend_seat(r, seat, 0);
-        if (r->pool->is_helper_gone || !any_taken(r))
+        if (r->pool->is_helper_gone || !any_at_work(r))
             return;
         sleep_until_rung(r, seen);
     }

@@ -46,7 +46,8 @@ typedef struct fp_desk {
      * to the limit can be begun. begun may have run past the limit. */
     alignas(64) _Atomic uint64_t claim;
 
-    /* finished slots: the first of the chunk in hand, and how many of it */
+    /* finished slots: the first of the chunk in hand, and how many of it. A chunk begins where the
+     * one before ended */
     alignas(64) atomic_size_t chunk_first;
     atomic_size_t chunk_finished;
     _Atomic uint32_t attempt_shown; /* of the call in hand */
@@ -140,12 +141,15 @@ static inline uint32_t fp_claim_begun(uint64_t word)
     return begun < limit ? begun : limit;
 }
 
-/* Slots that are finished. Pairs with the release stores of the worker: rows and marks are seen. */
+/* Slots that are finished: of a batch chunk all or none. Pairs with the release stores of the
+ * worker: rows and marks are seen. */
 static inline size_t fp_desk_finished(const fp_desk *desk)
 {
-    /* In this order: a chunk that begins in between makes the sum too small, never too large. */
     size_t first = atomic_load_explicit(&desk->chunk_first, memory_order_acquire);
-    return first + atomic_load_explicit(&desk->chunk_finished, memory_order_acquire);
+    size_t finished = atomic_load_explicit(&desk->chunk_finished, memory_order_acquire);
+    size_t now = atomic_load_explicit(&desk->chunk_first, memory_order_acquire);
+    /* Where another chunk began in between, what lies before it is whole. */
+    return now == first ? first + finished : now;
 }
 
 /* Rings: wakes who sleeps by these two words. */

@@ -52,12 +52,13 @@ void fp_desks_drain(fp_process_run *r, size_t i)
     fp_desk_seen *seen = &r->pool->desks[i];
     facpool_error error = FACPOOL_ERROR_INIT;
     size_t finished = fp_desks_finished(r, i);
-    if (finished == seen->n_taken)
+    if (finished == seen->n_taken || seen->is_broken)
         return;
     /* Statuses are the marks' to say: workers' own scribbles count for nothing. */
     memset(w->statuses + seen->n_taken, FACPOOL_STATUS_OK, finished - seen->n_taken);
     int rc = take_marks(r, i, finished);
     if (rc) {
+        seen->is_broken = true;
         fp_fail_nomem(&error, FP_MESSAGE_MAX_BYTES);
         fp_process_stop(r, rc, &error);
         return;
@@ -75,12 +76,15 @@ void fp_desks_make_ready(fp_process_run *r, size_t i, size_t first, size_t end, 
 {
     fp_desk *desk = r->pool->views[i].desk;
     fp_desk_seen *seen = &r->pool->desks[i];
-    seen->marks_read = 0; /* all that count were taken: those left are of calls that died */
+    fp_call_seen *call = &r->pool->seats[i / FP_DESKS_A_SEAT].call;
+    if (call->desk == i)
+        call->is_set = false; /* the next call of this slot is another one */
+    seen->marks_read = 0;     /* all that count were taken: those left are of calls that died */
     desk->text_bytes = 0;
     seen->again_end = attempt > 1 ? (uint32_t)first + 1 : 0;
     desk->attempt = attempt;
     desk->single_end = seen->single_end;
-    desk->sequence = r->pool->sequence++;
+    desk->sequence = seen->sequence = r->pool->sequence++;
     atomic_store_explicit(&desk->n_marks, 0, memory_order_relaxed);
     atomic_store_explicit(&desk->chunk_first, first, memory_order_relaxed);
     atomic_store_explicit(&desk->chunk_finished, 0, memory_order_relaxed);
@@ -110,6 +114,21 @@ static void write_tasks(fp_process_run *r, size_t i)
     }
 }
 
+/* Gives the job back what a desk's proxy would otherwise keep from the other desks: its chunk from
+ * slot `kept` on, and what it holds in reserve. */
+static void give_back(fp_process_run *r, size_t i, size_t kept)
+{
+    fp_worker *w = &r->job->workers[i];
+    size_t first = kept < w->n ? fp_worker_position(w, kept) : w->reserve_first;
+    if (fp_claim_give_back(r->job, w, kept)) {
+        facpool_error error = FACPOOL_ERROR_INIT;
+        fp_fail_nomem(&error, sizeof(fp_range));
+        fp_process_stop(r, FACPOOL_E_NOMEM, &error);
+    }
+    /* What is before this may be given back as well, but not this part again. */
+    w->reserve_first = w->reserve_end = first;
+}
+
 /* Lays the next chunk on an empty desk, where there is one. */
 static void fill_desk(fp_process_run *r, size_t i)
 {
@@ -117,9 +136,11 @@ static void fill_desk(fp_process_run *r, size_t i)
     if (fp_job_claim(job, &job->workers[i], false, NULL) <= 0)
         return;
     r->has_claimed = true;
+    give_back(r, i, job->workers[i].n);
     write_tasks(r, i);
     r->pool->desks[i].is_laid = true;
     r->pool->desks[i].n_taken = 0;
+    r->pool->desks[i].is_broken = false;
     r->pool->desks[i].single_end = 0;
     atomic_store_explicit(&r->pool->views[i].desk->compute_ns, 0, memory_order_relaxed);
     fp_desks_make_ready(r, i, 0, job->workers[i].n, 1);
@@ -151,8 +172,9 @@ void fp_desks_clear(fp_process_run *r, size_t i)
     fp_desk *desk = r->pool->views[i].desk;
     fp_desks_drain(r, i);
     size_t finished = r->pool->desks[i].n_taken;
-    if (finished < w->n && r->is_grouped && !r->is_stopping && finished) {
-        fp_desks_make_ready(r, i, finished, w->n, 1); /* its messages were more than a desk holds */
+    if (finished < w->n && r->is_grouped && finished && fp_process_can_start(r)) {
+        /* Its messages were more than a desk holds, or its worker was replaced. */
+        fp_desks_make_ready(r, i, finished, w->n, 1);
         return;
     }
     int64_t compute_ns = atomic_load_explicit(&desk->compute_ns, memory_order_relaxed);
@@ -209,6 +231,17 @@ static uint32_t bound_to(const fp_process_run *r, size_t i)
     return seen->again_end > seen->single_end ? seen->again_end : seen->single_end;
 }
 
+/* Whether the desk is the one that its seat's worker is at, or comes to next. */
+static bool is_next(const fp_process_run *r, size_t i)
+{
+    size_t first = i / FP_DESKS_A_SEAT * FP_DESKS_A_SEAT;
+    for (size_t other = first; other < first + FP_DESKS_A_SEAT; other++)
+        if (other != i && r->pool->desks[other].is_laid &&
+            (int32_t)(r->pool->desks[other].sequence - r->pool->desks[i].sequence) < 0)
+            return false;
+    return true;
+}
+
 /* Tasks of a desk that another could begin. */
 static uint32_t left_on(const fp_process_run *r, size_t i)
 {
@@ -217,11 +250,16 @@ static uint32_t left_on(const fp_process_run *r, size_t i)
     uint64_t word = atomic_load(&r->pool->views[i].desk->claim);
     uint32_t begun = fp_claim_begun(word), limit = fp_claim_limit(word), bound = bound_to(r, i);
     uint32_t first = begun < bound ? bound : begun;
-    return first >= limit || (r->is_grouped && first) ? 0 : limit - first;
+    if (first >= limit || (r->is_grouped && first))
+        return 0;
+    /* What a worker begins next is of no use to another, who would have to come for it. */
+    if (!begun && is_next(r, i))
+        return r->is_grouped ? 0 : limit - first - 1;
+    return limit - first;
 }
 
 /* For a seat that has nothing to do: half of what the fullest desk still has, or a whole group. */
-void fp_desks_take_back(fp_process_run *r)
+bool fp_desks_take_back(fp_process_run *r)
 {
     facpool_job *job = r->job;
     size_t fullest = 0;
@@ -234,21 +272,15 @@ void fp_desks_take_back(fp_process_run *r)
         }
     }
     if (!most)
-        return;
+        return false;
     fp_worker *w = &job->workers[fullest];
     uint32_t kept = lower_limit(r->pool->views[fullest].desk,
                                 r->is_grouped ? keep_group : keep_half, bound_to(r, fullest));
     if (kept >= w->n)
-        return;
-    size_t given_from = fp_worker_position(w, kept);
-    if (fp_claim_give_back(job, w, kept)) {
-        facpool_error error = FACPOOL_ERROR_INIT;
-        fp_fail_nomem(&error, sizeof(fp_range));
-        fp_process_stop(r, FACPOOL_E_NOMEM, &error);
-    }
-    /* What is left of the chunk may be given back as well, but not this part again. */
-    w->reserve_first = w->reserve_end = given_from;
+        return false;
+    give_back(r, fullest, kept);
     w->n = kept;
+    return true;
 }
 
 bool fp_desks_idle(const fp_process_run *r, uint32_t seat)

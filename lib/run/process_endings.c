@@ -50,6 +50,7 @@ static void blame(fp_process_run *r, size_t i, size_t first, size_t n)
         if (!fp_worker_mark(w, slot, is_timeout ? FACPOOL_STATUS_TIMEOUT : FACPOOL_STATUS_CRASHED,
                             code, text, strlen(text)))
             continue;
+        r->pool->desks[i].is_broken = true;
         fp_fail_nomem(&error, sizeof text);
         fp_process_stop(r, FACPOOL_E_NOMEM, &error);
         return;
@@ -70,7 +71,9 @@ static bool is_to_blame(const fp_process_run *r, size_t i, size_t slot)
     if (state->reason == FP_KILL_ASKED || r->pool->is_helper_gone ||
         atomic_load(&r->pool->layout.seats[seat].is_leaving))
         return false;
-    return state->reason != FP_KILL_TIMEOUT || (state->call.desk == i && state->call.slot == slot);
+    const fp_call_seen *late = &state->call;
+    return state->reason != FP_KILL_TIMEOUT ||
+           (late->is_set && late->desk == i && late->slot == slot);
 }
 
 /* Slots f .. b - 1 were in a call when their worker died: marks them, or has them called again.
@@ -137,7 +140,7 @@ static void judge_start(fp_process_run *r, uint32_t seat)
     facpool_error error = FACPOOL_ERROR_INIT;
     char text[160];
     if (atomic_load(&shared->has_entered) || state->reason == FP_KILL_ASKED ||
-        r->pool->is_helper_gone) {
+        r->pool->is_helper_gone || r->pool->cannot_start) {
         state->failed_starts = 0;
     } else if (shared->init_code) {
         fp_fail(&error, FACPOOL_E_TASK,

@@ -121,21 +121,37 @@ static _Noreturn void be_worker(helper *h, uint32_t seat, int64_t helper_pid)
     fp_leave_process(0);
 }
 
+/* For the run: the seat's worker has ended. */
+static void tell_ending(helper *h, uint32_t seat)
+{
+    fp_board *board = h->layout.board;
+    /* Pairs with the run's acquire: it sees how the worker ended, and all that it wrote. */
+    atomic_fetch_add_explicit(&h->layout.seats[seat].n_endings, 1, memory_order_release);
+    fp_bell_ring(&board->bell, &board->is_asleep);
+}
+
+/* One letter ends the run; a worker that is not there has ended, for whoever waits for it. */
+static void tell_failure(helper *h, uint32_t seat, const facpool_error *error)
+{
+    if (!h->has_failed)
+        answer(h, FP_LETTER_FAILED, seat, error->code, error->message);
+    h->has_failed = true;
+    h->layout.seats[seat].ending = (fp_ending){0};
+    tell_ending(h, seat);
+}
+
 static void start_worker(helper *h, uint32_t seat)
 {
     facpool_error error = FACPOOL_ERROR_INIT;
     int64_t own_pid = fp_process_id();
-    fp_flush_streams();
+    fp_flush_streams(); /* hooks may have printed */
     call_hook(h->options->before_fork, h->options);
     int64_t pid = fp_fork(&error);
     if (pid == 0)
         be_worker(h, seat, own_pid);
     call_hook(h->options->after_fork_parent, h->options);
     if (pid < 0) {
-        if (h->has_failed)
-            return;
-        h->has_failed = true;
-        answer(h, FP_LETTER_FAILED, seat, error.code, error.message);
+        tell_failure(h, seat, &error);
         return;
     }
     h->pids[seat] = pid;
@@ -161,9 +177,7 @@ static void note_endings(helper *h)
         if (!h->pids[i] || !fp_child_ended(h->pids[i], false, &seat->ending))
             continue;
         h->pids[i] = 0;
-        /* Pairs with the run's acquire: it sees how the worker ended, and all that it wrote. */
-        atomic_fetch_add_explicit(&seat->n_endings, 1, memory_order_release);
-        fp_bell_ring(&h->layout.board->bell, &h->layout.board->is_asleep);
+        tell_ending(h, i);
     }
 }
 
@@ -233,8 +247,7 @@ static void *watch_run(void *arg)
 static int work_alone(helper *h, uint32_t seat, facpool_error *err)
 {
     fp_thread watcher = {0};
-    fp_signals_reset();
-    fp_leave_terminal();
+    fp_ignore_interrupts(); /* other signals are the business of the host's runtime */
     int rc = fp_thread_start(&watcher, watch_run, h, err);
     if (rc)
         return rc;
@@ -249,6 +262,7 @@ static int work_alone(helper *h, uint32_t seat, facpool_error *err)
 
 int fp_helper_serve(int end, const facpool_serve_options *options, facpool_error *err)
 {
+    end = fp_descriptor_aside(end);
     helper h = {.end = end, .options = options, .watch = {.children = -1, .watched_fd = -1}};
     facpool_error error = FACPOOL_ERROR_INIT;
     int64_t run_pid = 0;

@@ -157,6 +157,7 @@ static int fork_helper(fp_pool *pool, const facpool_job *job, int end, facpool_e
         process->before_fork(process->hooks_user);
     int64_t pid = fp_fork(err);
     if (pid == 0) {
+        fp_drop_streams();
         if (process->after_fork_child)
             process->after_fork_child(process->hooks_user);
         be_helper(pool, job, end);
@@ -199,7 +200,10 @@ static int make_helper(fp_pool *pool, const facpool_job *job, uint32_t seat, int
                        .seat = seat,
                        .bytes = pool->segment.bytes,
                        .pid = fp_process_id()};
-    return rc ? rc : fp_channel_send(ends[0], &hello, sizeof hello, pool->segment.fd, err);
+    if (!rc && fp_channel_send(ends[0], &hello, sizeof hello, pool->segment.fd, NULL))
+        rc = fp_fail(err, FACPOOL_E_WORKER,
+                     "the process that was started for the workers has ended before it served");
+    return rc;
 }
 
 /* ------------------------------------------------------------------ opening and closing */
@@ -244,6 +248,8 @@ void fp_pool_close(facpool_job *job)
     for (uint32_t i = 0; pool->seats && i < pool->n_seats; i++)
         end_channel(&pool->seats[i].end);
     fp_ending ending;
+    if (!pool->is_serving || pool->is_helper_gone)
+        fp_child_kill(pool->helper_pid); /* it may hang in a hook */
     if (pool->helper_pid)
         (void)fp_child_ended(pool->helper_pid, true, &ending);
     fp_segment_close(&pool->segment);
@@ -252,6 +258,18 @@ void fp_pool_close(facpool_job *job)
     fp_free(allocator, pool->seats);
     fp_free(allocator, pool);
     job->pool = NULL;
+}
+
+void fp_pool_abandon(fp_pool *pool)
+{
+    end_channel(&pool->end);
+    fp_child_kill(pool->helper_pid); /* and with it, its workers */
+    for (uint32_t i = 0; i < pool->n_seats; i++) {
+        fp_seat_state *state = &pool->seats[i];
+        end_channel(&state->end);
+        state->has_ended = state->is_taken;
+    }
+    pool->is_helper_gone = true;
 }
 
 void fp_pool_ring(const facpool_job *job)
@@ -331,8 +349,8 @@ static int hear_worker(fp_pool *pool, uint32_t seat, facpool_error *err)
     while (state->end >= 0) {
         fp_letter letter;
         int n = fp_channel_receive(state->end, &letter, sizeof letter, NULL, false, NULL);
-        if (n == FP_CHANNEL_EMPTY)
-            return 0;
+        if (n == FP_CHANNEL_EMPTY && !(state->pid > 0 && fp_process_is_gone(state->pid)))
+            return 0; /* its socket may outlive it in a process that it started */
         bool is_whole = n == (int)sizeof letter && letter.magic == FP_HELPER_MAGIC;
         if (is_whole && letter.kind == FP_LETTER_SERVING) {
             state->pid = letter.pid;
@@ -354,12 +372,13 @@ static int hear_helper(fp_pool *pool, facpool_error *err)
         if (n == FP_CHANNEL_EMPTY)
             return 0;
         bool is_whole = n == (int)sizeof letter && letter.magic == FP_HELPER_MAGIC;
-        if (is_whole && letter.kind == FP_LETTER_SERVING)
+        if (is_whole && letter.kind == FP_LETTER_SERVING) {
+            pool->is_serving = true;
             continue;
+        }
         letter.text[sizeof letter.text - 1] = 0;
         pool->is_helper_gone = !is_whole || letter.kind == FP_LETTER_REFUSED;
-        if (is_whole && letter.kind == FP_LETTER_FAILED && letter.seat < pool->n_seats) {
-            pool->seats[letter.seat].is_taken = false;
+        if (is_whole && letter.kind == FP_LETTER_FAILED) {
             pool->cannot_start = true;
             return fp_fail(err, letter.code, "%s", letter.text);
         }

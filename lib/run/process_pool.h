@@ -31,10 +31,12 @@ typedef struct fp_seat_state {
 
 typedef struct fp_desk_seen {
     bool is_laid;        /* its proxy has tasks in hand */
+    bool is_broken;      /* a mark could not be kept: nothing more is taken over */
     size_t n_taken;      /* finished slots taken over */
     uint32_t marks_read; /* of the desk's marks */
-    uint32_t single_end; /* as in the desk */
-    uint32_t again_end;  /* slots below are called again, by this desk's worker */
+    uint32_t sequence;   /* these two as in the desk */
+    uint32_t single_end;
+    uint32_t again_end; /* slots below are called again, by this desk's worker */
 } fp_desk_seen;
 
 struct fp_pool {
@@ -48,6 +50,7 @@ struct fp_pool {
     uint32_t sequence;
     int end;            /* of the socket to the helper; -1: closed */
     int64_t helper_pid; /* 0: started by the host */
+    bool is_serving;    /* the helper has said so */
     bool is_helper_gone;
     bool cannot_start; /* a worker: those that are there go on to the end of what is in hand */
 };
@@ -59,6 +62,9 @@ void fp_pool_kill_worker(fp_pool *pool, uint32_t seat);
 
 /* Whether the seat's worker has ended; true once for each. */
 bool fp_pool_has_ended(fp_pool *pool, uint32_t seat);
+
+/* Leaves helper and workers to themselves: nothing more comes from them. */
+void fp_pool_abandon(fp_pool *pool);
 
 /* Reads what helper or workers say. Returns 0, or the error that ends the run. */
 int fp_pool_receive(fp_pool *pool, facpool_error *err);

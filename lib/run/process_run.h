@@ -11,7 +11,8 @@ typedef struct fp_process_run {
     fp_pool *pool;
     bool is_grouped;
     bool is_stopping;
-    bool was_killed;  /* the job was asked to end at once, and workers have been told */
+    bool was_killed; /* the job was asked to end at once, and workers have been told */
+    int64_t killed_ns;
     bool has_claimed; /* in this round */
 } fp_process_run;
 
@@ -44,8 +45,9 @@ void fp_desks_fill(fp_process_run *run);
 /* A desk that its worker let go: the job gets back its chunk, and what of it was not begun. */
 void fp_desks_clear(fp_process_run *run, size_t desk);
 
-/* Gives the job back half of what the fullest desk has left, or a whole group of it. */
-void fp_desks_take_back(fp_process_run *run);
+/* Gives the job back half of what the fullest desk has left, or a whole group of it. False: no desk
+ * has anything to spare. */
+bool fp_desks_take_back(fp_process_run *run);
 
 /* The job ends: nothing more is begun; tasks, slices or groups in hand are waited for. */
 void fp_desks_call_off(fp_process_run *run);
