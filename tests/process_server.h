@@ -48,6 +48,7 @@ static int hold_out(const facpool_task *task, double *factors, void *user)
 typedef struct server_kind {
     const char *name; /* see serve_main */
     bool is_worker;   /* one_worker_each: it is one worker itself */
+    bool is_input;    /* the socket is its standard input */
     atomic_int n_started;
     int refuse_at; /* the so-manyth is not started; 0: never */
     pid_t last;
@@ -67,10 +68,11 @@ static int start_server(int fd, void *user)
     posix_spawn_file_actions_t actions;
     if (atomic_fetch_add(&kind->n_started, 1) + 1 == kind->refuse_at)
         return 55;
-    snprintf(number, sizeof number, "%d", fd);
+    int its_fd = kind->is_input ? STDIN_FILENO : fd;
+    snprintf(number, sizeof number, "%d", its_fd);
     snprintf(name, sizeof name, "%s", kind->name);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fd, fd); /* to itself: stays open over exec */
+    posix_spawn_file_actions_adddup2(&actions, fd, its_fd); /* stays open over exec */
     int rc = posix_spawn(&kind->last, program, &actions, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
@@ -82,6 +84,19 @@ static inline int fail_init(uint32_t worker, void **state, void *user)
     (void)state;
     (void)user;
     return 42;
+}
+
+static inline void handle_nothing(int number)
+{
+    (void)number;
+}
+
+/* Fails where the process's own handler is not there any more. */
+static inline int look_for_handler(const facpool_task *task, double *factors, void *user)
+{
+    struct sigaction now;
+    sigaction(SIGUSR1, NULL, &now);
+    return now.sa_handler == handle_nothing ? task_fn(task, factors, user) : 99;
 }
 
 static int serve_main(int argc, char **argv)
@@ -99,12 +114,18 @@ static int serve_main(int argc, char **argv)
         options.batch_fn = batch_fn;
     } else if (strcmp(kind, "crash") == 0 || strcmp(kind, "hang") == 0) {
         w.trouble_every = 60;
+        signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would turn it into an exit */
         w.trouble = kind[0] == 'c' ? die_by_segfault : hang_asleep;
     } else if (strcmp(kind, "bad init") == 0) {
         options.worker_init = fail_init;
     } else if (strcmp(kind, "hold out") == 0) {
         options.fn = hold_out;
         options.user = map_host_page(HOST_PAGE_FD);
+    } else if (strcmp(kind, "handler") == 0) {
+        signal(SIGUSR1, handle_nothing);
+        options.fn = look_for_handler;
+    } else if (strcmp(kind, "deaf") == 0) {
+        hang_asleep();
     } else if (strcmp(kind, "leave") == 0) {
         return 7;
     }

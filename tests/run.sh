@@ -12,6 +12,9 @@
 #   foreign     readers that are not ours (pyarrow, polars, DuckDB, pandas, jq, the Arrow library for
 #               Rust) on files from real runs, and on streams in and out, these also with
 #               AddressSanitizer. Without a network it is skipped, but with CI=true it fails
+#   python      the Python package: installed by pip, built as sdist and wheel, the wheel in a clean
+#               environment, and its tests by pytest. Without a network it is skipped, but with
+#               CI=true it fails, as does a skipped proof
 #   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
 #               programs
 #
@@ -28,9 +31,9 @@ rounds=
 for argument in "$@"; do
     case $argument in
     --quick) quick=yes ;;
-    gcc | clang | asan | tsan | valgrind | no-openmp | foreign | users) rounds="$rounds $argument" ;;
+    gcc | clang | asan | tsan | valgrind | no-openmp | foreign | python | users) rounds="$rounds $argument" ;;
     -h | --help)
-        sed -n '2,25s/^# \{0,1\}//p' "$0"
+        sed -n '2,28s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -40,7 +43,7 @@ for argument in "$@"; do
     esac
 done
 if [ -z "$rounds" ]; then
-    rounds="gcc clang asan tsan valgrind no-openmp foreign users"
+    rounds="gcc clang asan tsan valgrind no-openmp foreign python users"
     [ "$quick" = no ] || rounds=gcc
 fi
 
@@ -336,6 +339,97 @@ round_foreign() {
         ${arrow_rs:+"$arrow_rs"}
 }
 
+# As a user with a compiler does it: pip, and build below, fetch what the build needs into an
+# environment of its own.
+pip_install() {
+    "$package_python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps \
+        bindings/python
+}
+
+build_sdist_and_wheel() {
+    rm -rf "$out/python-dist"
+    "$package_python" -m build -o "$out/python-dist" bindings/python
+}
+
+# works_in_new_environment PYTHON FILE: of an sdist or wheel, with what it requires and nothing else.
+# Runs elsewhere, so that no source is found by its folder.
+works_in_new_environment() {
+    rm -rf "$out/python-clean"
+    "$1" -m venv --without-pip "$out/python-clean" &&
+        "$package_python" -m pip --python "$out/python-clean/bin/python3" \
+            --disable-pip-version-check install -q "$2" &&
+        (cd "$out/python-clean" && bin/python3 "$root/bindings/python/tests/smoke.py" smoke.fpb)
+}
+
+# The oldest Python that the package is for.
+find_python_3_9() {
+    for python in python3.9 "${HOME:-}"/.pyenv/versions/3.9.*/bin/python3; do
+        if "$python" -c 'import venv' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+}
+
+# Two at a time, as many wait for processes; files stay together. The line that conftest.py prints at
+# the end, added up; and why what was skipped was.
+pytest_suite() {
+    log=$out/python.out
+    "$package_python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile \
+        "$root/bindings/python/tests" >"$log" 2>&1
+    status=$?
+    counts=$(sed -n 's/^proofs: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log")
+    # shellcheck disable=SC2086
+    set -- ${counts:-0 1 0}
+    bad=$2
+    if [ "$bad" -eq 0 ] && [ "$status" -ne 0 ]; then
+        bad=1
+    fi
+    echo "pytest: $1 passed, $bad failed, $3 skipped"
+    [ "$3" -eq 0 ] || grep '^SKIP' "$log"
+    [ "$bad" -eq 0 ] || tail -n 200 "$log"
+    passed=$((passed + $1))
+    failed=$((failed + bad))
+    skipped=$((skipped + $3))
+}
+
+round_python() {
+    package_python=$out/python-venv/bin/python3
+    sh tools/setup.sh package || echo "setup: not everything for the Python package could be had"
+    if ! [ -e "$out/python-venv/installed.txt" ]; then
+        lacking "Python's headers, or packages of bindings/python/tests/requirements.txt"
+        return
+    fi
+    # What pip and build fetch for each build of the package is not in that environment.
+    if ! "$package_python" -m pip download -q --disable-pip-version-check --no-deps --no-cache-dir \
+        -d "$out/python-index" cloudpickle >"$out/python-index.log" 2>&1; then
+        lacking "a package index: pip can't reach one"
+        return
+    fi
+    targets='foreign_make_backup tools/facpool:executable'
+    build gcc gcc
+    built=$?
+    targets=
+    [ "$built" -eq 0 ] || return
+    use_library gcc
+    FACPOOL_TOOL=$out/gcc/tools/facpool
+    export FACPOOL_TOOL
+    check "sdist, and wheel from it" build_sdist_and_wheel
+    check "wheel in a clean environment" works_in_new_environment "$package_python" \
+        "$out"/python-dist/*.whl
+    old=$(find_python_3_9)
+    if [ -n "$old" ]; then
+        check "sdist with Python 3.9" works_in_new_environment "$old" "$out"/python-dist/*.tar.gz
+    else
+        echo "SKIP: no Python 3.9 here"
+        skipped=$((skipped + 1))
+    fi
+    failed_before=$failed
+    check "pip install" pip_install
+    [ "$failed" -eq "$failed_before" ] || return
+    pytest_suite
+}
+
 consumer_by_pkg_config() {
     PKG_CONFIG_PATH=$(dirname "$(find "$out/prefix" -name facpool.pc)")
     export PKG_CONFIG_PATH
@@ -406,6 +500,7 @@ for round in $rounds; do
     valgrind) round_valgrind ;;
     no-openmp) round_no_openmp ;;
     foreign) round_foreign ;;
+    python) round_python ;;
     users) round_users ;;
     esac
 done

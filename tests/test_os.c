@@ -142,7 +142,7 @@ static void full_disk_is_said_with_its_remedy(void)
         return; /* not every system has this device */
     facpool_error err = FACPOOL_ERROR_INIT;
     char path[] = "x.fpb";
-    fp_file full = {fd, path, false};
+    fp_file full = {fd, path, 0};
     CHECK_INT(fp_file_write(&full, "x", 1, 0, &err), FACPOOL_E_IO);
     CHECK_INT(err.os_errno, ENOSPC);
     CHECK(strstr(err.message, "x.fpb") && strstr(err.message, "disk full: free some space"));

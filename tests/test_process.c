@@ -162,6 +162,29 @@ static void a_task_that_takes_too_long_costs_one_row(void)
     }
 }
 
+/* A slow task's time is its own: what came before it in the same place does not count. */
+static int slow_and_quick(const facpool_task *task, double *factors, void *user)
+{
+    (void)user;
+    factors[0] = (double)task->index;
+    if (task->index % 2)
+        pause_ms(220);
+    return 0;
+}
+
+static void tasks_that_take_less_than_the_limit_are_let_alone(void)
+{
+    facpool_tasks *tasks = make_grid(1, 24);
+    facpool_run_options options = process_options(NULL);
+    options.fn = slow_and_quick;
+    options.workers = 2;
+    options.task_timeout_ms = 400;
+    facpool_result *result = run_to_end(tasks, &options, 0);
+    CHECK_INT(report_of(result).ok, 24);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
 /* ------------------------------------------------------------------ attempts */
 
 /* What a task does in its first three attempts. */
@@ -413,6 +436,7 @@ int main(void)
     RUN(results_are_those_of_the_serial_executor);
     RUN(a_worker_killed_from_outside_costs_the_task_it_was_at);
     RUN(a_task_that_takes_too_long_costs_one_row);
+    RUN(tasks_that_take_less_than_the_limit_are_let_alone);
     RUN(attempts_go_on_after_deaths_and_the_last_one_counts);
     RUN(a_slice_that_kills_its_worker_is_called_task_by_task);
     RUN(a_group_that_kills_its_worker_fails_whole);

@@ -87,6 +87,33 @@ static void workers_that_the_host_starts_are_replaced(void)
     facpool_tasks_free(tasks);
 }
 
+static void the_socket_may_be_standard_input(void)
+{
+    work expected = {.fail_every = 20, .skip_every = 30};
+    facpool_tasks *tasks = make_grid(20, 20);
+    for (int is_worker = 0; is_worker < 2; is_worker++) {
+        server_kind kind = {.name = "plain", .is_worker = is_worker, .is_input = true};
+        facpool_result *result = run_started(&kind, tasks, false, 0, 0);
+        check_result(result, &expected);
+        facpool_result_free(result);
+        CHECK_INT(wait_for_servers(&kind), 0);
+    }
+    facpool_tasks_free(tasks);
+}
+
+/* A process that is one worker itself has a life of its own. */
+static void a_started_worker_keeps_its_signal_handlers(void)
+{
+    work expected = {.fail_every = 20, .skip_every = 30};
+    server_kind kind = {.name = "handler", .is_worker = true};
+    facpool_tasks *tasks = make_grid(20, 20);
+    facpool_result *result = run_started(&kind, tasks, false, 0, 0);
+    check_result(result, &expected);
+    facpool_result_free(result);
+    CHECK_INT(wait_for_servers(&kind), 0);
+    facpool_tasks_free(tasks);
+}
+
 /* The host may have its children reaped by the system. */
 static void how_a_worker_ended_may_be_nobodys_to_know(void)
 {
@@ -203,6 +230,37 @@ static void a_killed_run_kills_what_the_host_started(void)
     }
 }
 
+/* Started, but never heard of again. */
+static void a_run_whose_processes_never_serve_can_be_ended(void)
+{
+    for (int variant = 0; variant < 4; variant++) {
+        server_kind kind = {.name = "deaf", .is_worker = variant % 2};
+        facpool_process_options process = FACPOOL_PROCESS_OPTIONS_INIT;
+        facpool_tasks *tasks = make_grid(5, 5);
+        facpool_run_options options = process_options(NULL);
+        facpool_run_handle *run = NULL;
+        facpool_result *result = NULL;
+        process.start = start_server;
+        process.start_user = &kind;
+        process.one_worker_each = kind.is_worker;
+        options.process = &process;
+        options.workers = 1;
+        CHECK_OK(facpool_run_start(&run, tasks, &options, &err), err);
+        for (int i = 0; i < 100 && !atomic_load(&kind.n_started); i++)
+            pause_ms(10);
+        if (variant < 2)
+            facpool_run_kill(run);
+        else
+            facpool_run_cancel(run);
+        CHECK_INT(facpool_run_wait(run, &result, &err), FACPOOL_E_CANCELLED);
+        CHECK_INT(report_of(result).not_run, 25);
+        facpool_result_free(result);
+        kill(kind.last, SIGKILL);
+        wait_for_servers(&kind);
+        facpool_tasks_free(tasks);
+    }
+}
+
 /* ------------------------------------------------------------------ serving */
 
 static int serve_here(int fd)
@@ -260,11 +318,14 @@ int main(int argc, char **argv)
         return serve_main(argc, argv);
     RUN(processes_that_the_host_starts_serve_the_run);
     RUN(workers_that_the_host_starts_are_replaced);
+    RUN(the_socket_may_be_standard_input);
+    RUN(a_started_worker_keeps_its_signal_handlers);
     RUN(how_a_worker_ended_may_be_nobodys_to_know);
     RUN(starts_that_go_wrong_are_errors_of_the_run);
     RUN(a_replacement_that_is_not_started_ends_the_run);
     RUN(helpers_and_workers_are_not_taken_for_one_another);
     RUN(a_killed_run_kills_what_the_host_started);
+    RUN(a_run_whose_processes_never_serve_can_be_ended);
     RUN(serving_what_is_no_run_is_refused);
     return TEST_END();
 }

@@ -210,6 +210,29 @@ static void workers_are_replaced_after_so_many_tasks(void)
         CHECK(atomic_load(&c->tasks[i]) <= 100); /* about */
 }
 
+static int be_counted_slowly(const facpool_task *task, double *factors, void *user)
+{
+    pause_ms(20);
+    return be_counted(task, factors, user);
+}
+
+static void no_more_workers_are_started_than_there_is_work(void)
+{
+    census *c = SHARED(census, 0);
+    work none = {0};
+    facpool_tasks *tasks = make_grid(1, 3);
+    facpool_run_options options = process_options(NULL);
+    options.fn = be_counted_slowly;
+    options.user = c;
+    options.workers = 64;
+    options.worker_init = enter_census;
+    facpool_result *result = run_to_end(tasks, &options, 0);
+    check_result(result, &none);
+    CHECK(atomic_load(&c->inits) <= 3);
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
 static size_t resident_bytes(void)
 {
     char line[200];
@@ -335,6 +358,26 @@ static void a_cancelled_run_waits_for_what_is_in_hand(void)
     CHECK_INT(r.ok, atomic_load(&d->in_hand));
     CHECK(r.not_run > 0 && r.ok + r.not_run == 100);
     facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+/* Also where its worker is replaced in the middle of it. */
+static void a_cancelled_run_ends_the_group_in_hand(void)
+{
+    work *w = SHARED(work, .cancel_at_call = 10);
+    facpool_process_options process = FACPOOL_PROCESS_OPTIONS_INIT;
+    facpool_tasks *tasks = make_grid(20, 100);
+    facpool_run_options options = process_options(w);
+    options.group_by = FACPOOL_GROUP_DATE;
+    options.cancel = listen_for_cancel();
+    options.process = &process;
+    process.tasks_per_worker = 30;
+    facpool_result *result = run_to_end(tasks, &options, FACPOOL_E_CANCELLED);
+    facpool_report r = report_of(result);
+    CHECK(r.ok > 0 && r.not_run > 0);
+    CHECK_INT(r.ok % 100, 0);
+    facpool_result_free(result);
+    forget_cancel();
     facpool_tasks_free(tasks);
 }
 
@@ -479,10 +522,12 @@ int main(void)
     RUN(a_failing_worker_init_of_a_replaced_worker_ends_the_run);
     RUN(a_worker_that_dies_in_worker_exit_is_nobodys_fault);
     RUN(workers_are_replaced_after_so_many_tasks);
+    RUN(no_more_workers_are_started_than_there_is_work);
     RUN(workers_are_replaced_when_they_have_eaten_too_much);
     RUN(a_killed_run_does_not_wait_for_what_is_in_hand);
     RUN(killing_is_cancelling_for_other_executors);
     RUN(a_cancelled_run_waits_for_what_is_in_hand);
+    RUN(a_cancelled_run_ends_the_group_in_hand);
     RUN(a_token_set_before_the_run_lets_nothing_begin);
     RUN(a_dry_run_starts_no_process);
     RUN(long_messages_of_many_tasks_at_once_are_kept_whole);

@@ -565,8 +565,8 @@ static void promise_10_the_report_tells_counts_failures_and_times(void)
 
 /* ------------------------------------------------------------------ 11: fork */
 
-/* Threads of an OpenMP region end after it, each in its time. Forked while one is in malloc, a child
- * may find a lock of a sanitizer's malloc taken for ever. */
+/* Threads of an OpenMP region end after it, each in its time. Forked while one is in malloc, a
+ * child may find a lock of a sanitizer's malloc taken for ever. */
 static void wait_until_alone(void)
 {
     for (int i = 0; i < 500; i++) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing to build and test libfacpool on Debian or Ubuntu, and says what it does.
 #
-#   sh tools/setup.sh [SET ...]     SET: build (default) | tests | python | bench | foreign
+#   sh tools/setup.sh [SET ...]     SET: build (default) | tests | python | bench | foreign | package
 #
 #   build  a C compiler, meson, ninja, pkg-config, zstd, xxHash and json-c
 #   tests  build, and clang with OpenMP and its sanitizers, valgrind, SQLite, locales, Python with
@@ -11,6 +11,8 @@
 #          py-lmdb from PyPI in build-bench/venv
 #   foreign build, and readers of backups that are not ours: jq; pyarrow, polars, DuckDB and pandas
 #          from PyPI in build-tests/foreign-venv; cargo, and the crates of tests/foreign/arrow_rs
+#   package build, and what the Python package is built and tested with: Python's headers and venv;
+#          packages from PyPI in build-tests/python-venv
 #
 # What is there already is left alone: where nothing is missing, apt-get is not called and no rights
 # are needed. Else it runs as root, or through sudo.
@@ -36,6 +38,11 @@ clang_runs_openmp() {
 
 python_has_venv() {
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1
+}
+
+python_has_headers() {
+    python3 -c 'import os, sysconfig
+os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' >/dev/null 2>&1
 }
 
 python_has_zones() {
@@ -146,6 +153,13 @@ look_for_foreign() {
     [ -n "$(find_cargo)" ] || need_cargo
 }
 
+look_for_package() {
+    look_for_build
+    have_command python3 || need python3
+    python_has_venv || need python3-venv
+    python_has_headers || need python3-dev
+}
+
 # Where the versions are those of requirements.txt, nothing is fetched.
 make_venv() {
     wanted=$root/$1/requirements.txt
@@ -177,6 +191,8 @@ finish() {
             fetch_crates || status=1
         elif [ "$set" = bench ]; then
             make_venv tests/bench build-bench/venv || status=1
+        elif [ "$set" = package ]; then
+            make_venv bindings/python/tests build-tests/python-venv || status=1
         fi
     done
     return $status
@@ -203,8 +219,9 @@ look() {
         python) look_for_python ;;
         bench) look_for_bench ;;
         foreign) look_for_foreign ;;
+        package) look_for_package ;;
         *)
-            echo "setup.sh: '$set' is not one of build, tests, python, bench, foreign" >&2
+            echo "setup.sh: '$set' is not one of build, tests, python, bench, foreign, package" >&2
             exit 2
             ;;
         esac

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "os/file_size_signal.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,16 +56,17 @@ int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *e
         close(fd);
         return code;
     }
-    *out = (fp_file){fd, path_copy, false};
+    *out = (fp_file){fd, path_copy, 0};
     return 0;
 }
 
-/* A child that was forked meanwhile has the descriptor too, and the lock would last as long. */
+/* A child that was forked meanwhile has the descriptor too, and the lock would last as long. What
+ * such a child closes stays locked: the lock is its parent's. */
 static void unlock(const fp_file *file)
 {
 #ifdef F_OFD_SETLK
     struct flock whole_file = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-    if (file->is_locked)
+    if (file->locked_by == fp_process_id())
         (void)fcntl(file->fd, F_OFD_SETLK, &whole_file);
 #else
     (void)file;
@@ -216,7 +218,7 @@ int fp_file_lock(fp_file *file, facpool_error *err)
 #endif
     switch (failure) {
     case 0:
-        file->is_locked = true;
+        file->locked_by = fp_process_id();
         return 0;
     case EAGAIN:
     case EACCES:

@@ -10,14 +10,14 @@
 #include <facpool/facpool.h>
 
 typedef struct fp_file {
-    int fd;         /* -1: not open */
-    char *path;     /* owned; for messages and for path-and-inode checks */
-    bool is_locked; /* by fp_file_lock */
+    int fd;            /* -1: not open */
+    char *path;        /* owned; for messages and for path-and-inode checks */
+    int64_t locked_by; /* the process that fp_file_lock was called in; 0: not locked */
 } fp_file;
 
 #define FP_FILE_CLOSED                                                                             \
     {                                                                                              \
-        -1, NULL, false                                                                            \
+        -1, NULL, 0                                                                                \
     }
 
 /* Errors: NOT_FOUND, IO, NOMEM; UNSUPPORTED where it is no regular file. */

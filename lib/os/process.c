@@ -26,6 +26,9 @@
 #endif
 #include "base/error.h"
 #include "os/file_size_signal.h"
+#include "os/os.h"
+
+#define NOEXEC_SEAL 0x0008u /* MFD_NOEXEC_SEAL */
 
 static void close_fd(int *fd)
 {
@@ -96,7 +99,12 @@ static int set_size(int fd, off_t bytes)
 int fp_segment_create(fp_segment *out, size_t bytes, facpool_error *err)
 {
 #ifdef __linux__
-    int fd = fp_descriptor_aside(memfd_create("facpool", MFD_CLOEXEC));
+    /* Hardened kernels want to be told that nothing in it is run; older ones don't know the word.
+     */
+    int fd = memfd_create("facpool", MFD_CLOEXEC | NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("facpool", MFD_CLOEXEC);
+    fd = fp_descriptor_aside(fd);
     if (fd < 0)
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,
                              "memory to share with workers can't be had");
@@ -302,6 +310,9 @@ void fp_ignore_interrupts(void)
 void fp_leave_terminal(void)
 {
     (void)setpgid(0, 0);
+    /* Out of the foreground, writing to a terminal would stop it where the user has set that. */
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGTTOU, &ignored, NULL);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing < 0)
         return;
@@ -322,22 +333,31 @@ bool fp_die_with_parent(int64_t parent)
 
 #ifdef __linux__
 
-int fp_watch_open(fp_watch *out, int end, int64_t watched, facpool_error *err)
+/* A descriptor that can be read when a child has ended. */
+static int watch_children(int *out, facpool_error *err)
 {
     sigset_t children;
     (void)sigemptyset(&children);
     (void)sigaddset(&children, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &children, NULL))
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno, "signals can't be blocked");
-    int fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0)
+    *out = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (*out < 0)
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,
                              "a descriptor for the end of workers can't be had");
-    int watched_fd = -1;
+    return 0;
+}
+
+int fp_watch_open(fp_watch *out, int end, int64_t watched, bool with_children, facpool_error *err)
+{
+    int children = -1, watched_fd = -1;
+    int rc = with_children ? watch_children(&children, err) : 0;
+    if (rc)
+        return rc;
 #ifdef SYS_pidfd_open
     watched_fd = (int)syscall(SYS_pidfd_open, (pid_t)watched, 0);
 #endif
-    *out = (fp_watch){end, fd, watched, watched_fd};
+    *out = (fp_watch){end, children, watched, watched_fd};
     return 0;
 }
 
@@ -349,9 +369,9 @@ void fp_watch_close(fp_watch *watch)
 
 #else
 
-int fp_watch_open(fp_watch *out, int end, int64_t watched, facpool_error *err)
+int fp_watch_open(fp_watch *out, int end, int64_t watched, bool with_children, facpool_error *err)
 {
-    (void)out, (void)end, (void)watched;
+    (void)out, (void)end, (void)watched, (void)with_children;
     return fp_fail(err, FACPOOL_E_UNSUPPORTED, "worker processes work on Linux alone");
 }
 
@@ -372,7 +392,7 @@ void fp_watch_wait(fp_watch *watch, bool *gone)
                              {.fd = watch->watched_fd, .events = POLLIN}};
     (void)poll(what, 3, watch->watched_fd < 0 ? WATCH_MS : -1);
     char signals[1024];
-    while (read(watch->children, signals, sizeof signals) > 0)
+    while (watch->children >= 0 && read(watch->children, signals, sizeof signals) > 0)
         ;
     *gone = what[2].revents != 0 ||
             (watch->watched_fd < 0 && kill((pid_t)watch->watched, 0) && errno == ESRCH);
@@ -400,14 +420,22 @@ bool fp_child_ended(int64_t pid, bool wait, fp_ending *ending)
 bool fp_process_is_gone(int64_t pid)
 {
     fp_ending ending;
-    return fp_child_peek(pid, &ending) || (kill((pid_t)pid, 0) && errno == ESRCH);
+    return fp_child_peek(pid, 0, &ending) || (kill((pid_t)pid, 0) && errno == ESRCH);
 }
 
-bool fp_child_peek(int64_t pid, fp_ending *ending)
+bool fp_child_peek(int64_t pid, int64_t wait_ns, fp_ending *ending)
 {
     siginfo_t info = {0};
-    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid != (pid_t)pid)
-        return false;
+    int64_t until_ns = wait_ns ? fp_clock_ns() + wait_ns : 0;
+    for (;;) {
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT))
+            return false;
+        if (info.si_pid == (pid_t)pid)
+            break;
+        if (!wait_ns || fp_clock_ns() >= until_ns)
+            return false;
+        fp_sleep_ns(1000000);
+    }
     *ending = (fp_ending){0};
     if (info.si_code == CLD_EXITED)
         ending->exit_status = info.si_status;

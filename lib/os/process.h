@@ -65,16 +65,16 @@ void fp_leave_terminal(void);
 /* Has this process killed when the one that forked it dies. False where it is dead already. */
 bool fp_die_with_parent(int64_t parent);
 
-/* For a process that has nothing but its main thread: waits until a message or the end is at
- * `end`, a child has ended, or the process `watched` has; *gone tells of the latter. Open once;
- * SIGCHLD stays blocked until closed. Errors: SYSTEM. */
+/* Waits until a message or the end is at `end`, or the process `watched` has ended, which *gone
+ * tells; with_children, also until a child has: that is for a process that has nothing but its main
+ * thread, and blocks SIGCHLD. Errors: SYSTEM. */
 typedef struct fp_watch {
     int end;
-    int children; /* a signal descriptor */
+    int children; /* a signal descriptor; -1: without */
     int64_t watched;
     int watched_fd; /* -1: the system has no such thing */
 } fp_watch;
-int fp_watch_open(fp_watch *out, int end, int64_t watched, facpool_error *err);
+int fp_watch_open(fp_watch *out, int end, int64_t watched, bool with_children, facpool_error *err);
 void fp_watch_wait(fp_watch *watch, bool *gone);
 void fp_watch_close(fp_watch *watch);
 
@@ -87,8 +87,9 @@ typedef struct fp_ending {
 /* Whether the child has ended; with `wait`, after it has. One that somebody else reaped has. */
 bool fp_child_ended(int64_t pid, bool wait, fp_ending *ending);
 
-/* The same without reaping it; false where it is nobody's that this process could ask about. */
-bool fp_child_peek(int64_t pid, fp_ending *ending);
+/* The same without reaping it, waiting at most so long; false where it is no child of this process.
+ */
+bool fp_child_peek(int64_t pid, int64_t wait_ns, fp_ending *ending);
 void fp_child_kill(int64_t pid);
 
 /* The name of a signal ("SIGSEGV"), or NULL. Static text. */

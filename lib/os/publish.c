@@ -70,7 +70,7 @@ int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
             fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         } while (fd < 0 && errno == EINTR);
         if (fd >= 0) {
-            *out = (fp_file){fd, name, false};
+            *out = (fp_file){fd, name, 0};
             return 0;
         }
         failure = errno;

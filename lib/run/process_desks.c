@@ -25,7 +25,7 @@ static int take_marks(fp_process_run *r, size_t i, size_t end)
 {
     fp_desk_view *v = &r->pool->views[i];
     fp_desk_seen *seen = &r->pool->desks[i];
-    size_t most = (size_t)r->pool->layout.board->capacity;
+    size_t most = r->pool->capacity;
     uint32_t n = atomic_load_explicit(&v->desk->n_marks, memory_order_acquire);
     int rc = 0;
     for (; !rc && seen->marks_read < n && seen->marks_read < most; seen->marks_read++) {

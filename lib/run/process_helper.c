@@ -15,6 +15,7 @@ typedef struct helper {
     fp_layout layout;
     fp_watch watch;
     _Atomic bool is_over; /* no_fork: the worker has ended by itself */
+    uint32_t n_seats;     /* as at first: the board is open to mistakes of workers */
     int64_t *pids;        /* of each seat's worker; 0: none */
     bool has_failed;      /* to start one: the run knows: one letter is enough to end it */
 } helper;
@@ -95,6 +96,7 @@ static int greet(helper *h, int64_t *run_pid, uint32_t *seat, facpool_error *err
     *run_pid = hello.pid;
     *seat = hello.seat;
     fp_layout_init(&h->layout, h->segment.memory);
+    h->n_seats = h->layout.board->n_seats;
     return check_board(h, hello.seat, err);
 }
 
@@ -160,7 +162,7 @@ static void start_worker(helper *h, uint32_t seat)
 
 static void obey(helper *h, const fp_letter *letter)
 {
-    if (letter->seat >= h->layout.board->n_seats)
+    if (letter->seat >= h->n_seats)
         return;
     fp_seat *seat = &h->layout.seats[letter->seat];
     int64_t pid = h->pids[letter->seat];
@@ -172,7 +174,7 @@ static void obey(helper *h, const fp_letter *letter)
 
 static void note_endings(helper *h)
 {
-    for (uint32_t i = 0; i < h->layout.board->n_seats; i++) {
+    for (uint32_t i = 0; i < h->n_seats; i++) {
         fp_seat *seat = &h->layout.seats[i];
         if (!h->pids[i] || !fp_child_ended(h->pids[i], false, &seat->ending))
             continue;
@@ -197,9 +199,9 @@ static bool read_letters(helper *h)
 
 static void end_workers(helper *h)
 {
-    for (uint32_t i = 0; i < h->layout.board->n_seats; i++)
+    for (uint32_t i = 0; i < h->n_seats; i++)
         fp_child_kill(h->pids[i]);
-    for (uint32_t i = 0; i < h->layout.board->n_seats; i++)
+    for (uint32_t i = 0; i < h->n_seats; i++)
         if (h->pids[i])
             (void)fp_child_ended(h->pids[i], true, &h->layout.seats[i].ending);
 }
@@ -208,12 +210,12 @@ static void end_workers(helper *h)
 
 static int serve(helper *h, int64_t run_pid, facpool_error *err)
 {
-    h->pids = fp_alloc_zero(NULL, h->layout.board->n_seats, sizeof *h->pids);
+    h->pids = fp_alloc_zero(NULL, h->n_seats, sizeof *h->pids);
     if (!h->pids)
-        return fp_fail_nomem(err, h->layout.board->n_seats * sizeof *h->pids);
+        return fp_fail_nomem(err, h->n_seats * sizeof *h->pids);
     fp_signals_reset();
     fp_leave_terminal();
-    int rc = fp_watch_open(&h->watch, h->end, run_pid, err);
+    int rc = fp_watch_open(&h->watch, h->end, run_pid, true, err);
     if (!rc) {
         answer(h, FP_LETTER_SERVING, 0, 0, "");
         bool is_gone = false;
@@ -233,30 +235,39 @@ static int serve(helper *h, int64_t run_pid, facpool_error *err)
 /* Ends the process as soon as the run's is gone: its thread may be in a task for hours. */
 static void *watch_run(void *arg)
 {
-    const helper *h = arg;
+    helper *h = arg;
     fp_letter letter;
-    int n;
-    do
-        n = fp_channel_receive(h->end, &letter, sizeof letter, NULL, true, NULL);
-    while (n > 0);
+    bool is_gone = false;
+    int n = FP_CHANNEL_EMPTY;
+    while (!is_gone && n > 0) {
+        fp_watch_wait(&h->watch, &is_gone);
+        do
+            n = fp_channel_receive(h->end, &letter, sizeof letter, NULL, false, NULL);
+        while (n > 0 && n != FP_CHANNEL_EMPTY);
+    }
     if (!atomic_load(&h->is_over))
         fp_leave_process(1);
     return NULL;
 }
 
-static int work_alone(helper *h, uint32_t seat, facpool_error *err)
+static int work_alone(helper *h, int64_t run_pid, uint32_t seat, facpool_error *err)
 {
     fp_thread watcher = {0};
     fp_ignore_interrupts(); /* other signals are the business of the host's runtime */
-    int rc = fp_thread_start(&watcher, watch_run, h, err);
-    if (rc)
+    int rc = fp_watch_open(&h->watch, h->end, run_pid, false, err);
+    if (!rc)
+        rc = fp_thread_start(&watcher, watch_run, h, err);
+    if (rc) {
+        fp_watch_close(&h->watch);
         return rc;
+    }
     answer(h, FP_LETTER_SERVING, seat, 0, "");
     fp_process_worker(&h->layout, seat, h->options);
     fp_flush_streams();
     atomic_store(&h->is_over, true);
     fp_channel_shut(h->end); /* wakes the watcher */
     fp_thread_join(&watcher);
+    fp_watch_close(&h->watch);
     return 0;
 }
 
@@ -269,7 +280,7 @@ int fp_helper_serve(int end, const facpool_serve_options *options, facpool_error
     uint32_t seat = 0;
     int rc = greet(&h, &run_pid, &seat, &error);
     if (!rc)
-        rc = options->no_fork ? work_alone(&h, seat, &error) : serve(&h, run_pid, &error);
+        rc = options->no_fork ? work_alone(&h, run_pid, seat, &error) : serve(&h, run_pid, &error);
     if (rc) {
         answer(&h, FP_LETTER_REFUSED, 0, rc, error.message);
         fp_error_copy(err, &error);

@@ -12,6 +12,9 @@
 #define DESK_TASKS_MAX    16384
 #define DESK_FACTOR_BYTES (1u << 20)
 
+/* How long a worker that is gone is asked how it ended. */
+#define ENDING_NS 50000000
+
 /* ------------------------------------------------------------------ sizes */
 
 static size_t largest_group(const fp_plan *plan)
@@ -83,19 +86,19 @@ static void place_proxies(fp_pool *pool, facpool_job *job)
         fp_worker *w = &job->workers[i];
         w->is_borrowed = true;
         w->factors = pool->views[i].factors;
-        w->statuses = pool->views[i].statuses;
-        w->capacity = (size_t)pool->layout.board->capacity;
+        w->capacity = pool->capacity;
     }
 }
 
-/* Arrays in which slots that are not whole are listed: as large as the desk from the start. */
-static int reserve_positions(const fp_pool *pool, facpool_job *job, facpool_error *err)
+/* What the proxies keep of each slot for themselves: as large as the desk from the start. */
+static int reserve_slots(const fp_pool *pool, facpool_job *job, facpool_error *err)
 {
-    size_t n = (size_t)pool->layout.board->capacity;
+    size_t n = pool->capacity;
     for (size_t i = 0; i < pool->n_desks; i++) {
         fp_worker *w = &job->workers[i];
         w->positions = fp_alloc_zero(job->config.allocator, n, sizeof *w->positions);
-        if (!w->positions)
+        w->statuses = fp_alloc_zero(job->config.allocator, n, 1);
+        if (!w->positions || !w->statuses)
             return fp_fail_nomem(err, n * sizeof *w->positions);
     }
     return 0;
@@ -109,10 +112,12 @@ static int make_segment(fp_pool *pool, facpool_job *job, facpool_error *err)
         rc = fp_segment_create(&pool->segment, (size_t)board.bytes, err);
     if (rc)
         return rc;
+    pool->capacity = (size_t)board.capacity;
+    pool->one_worker_each = board.one_worker_each;
     fill_segment(pool, &board, job);
     place_proxies(pool, job);
-    job->chunk_max = (size_t)board.capacity;
-    return reserve_positions(pool, job, err);
+    job->chunk_max = pool->capacity;
+    return reserve_slots(pool, job, err);
 }
 
 /* ------------------------------------------------------------------ the helper */
@@ -166,7 +171,7 @@ static int fork_helper(fp_pool *pool, const facpool_job *job, int end, facpool_e
         process->after_fork_parent(process->hooks_user);
     if (pid < 0)
         return (int)pid;
-    pool->helper_pid = pid;
+    pool->helper_pid = pool->served_by = pid;
     return 0;
 }
 
@@ -312,7 +317,7 @@ int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, f
 void fp_pool_kill_worker(fp_pool *pool, uint32_t seat)
 {
     fp_seat_state *state = &pool->seats[seat];
-    if (!pool->layout.board->one_worker_each)
+    if (!pool->one_worker_each)
         tell(pool, FP_LETTER_KILL, seat);
     else if (state->pid > 0 && !state->has_ended)
         fp_child_kill(state->pid);
@@ -339,7 +344,8 @@ static void note_end_of_worker(fp_pool *pool, uint32_t seat)
     fp_seat_state *state = &pool->seats[seat];
     end_channel(&state->end);
     state->has_ended = true;
-    state->knows_ending = state->pid > 0 && fp_child_peek(state->pid, &shared->ending);
+    /* Sockets of a process that dies are closed a moment before it can be asked about. */
+    state->knows_ending = state->pid > 0 && fp_child_peek(state->pid, ENDING_NS, &shared->ending);
     atomic_store(&shared->pid, state->pid);
 }
 
@@ -369,11 +375,13 @@ static int hear_helper(fp_pool *pool, facpool_error *err)
     while (!pool->is_helper_gone) {
         fp_letter letter;
         int n = fp_channel_receive(pool->end, &letter, sizeof letter, NULL, false, NULL);
-        if (n == FP_CHANNEL_EMPTY)
+        /* Its end of the socket may outlive it in a process that was forked meanwhile. */
+        if (n == FP_CHANNEL_EMPTY && !(pool->served_by && fp_process_is_gone(pool->served_by)))
             return 0;
         bool is_whole = n == (int)sizeof letter && letter.magic == FP_HELPER_MAGIC;
         if (is_whole && letter.kind == FP_LETTER_SERVING) {
             pool->is_serving = true;
+            pool->served_by = letter.pid;
             continue;
         }
         letter.text[sizeof letter.text - 1] = 0;
@@ -394,7 +402,7 @@ static int hear_helper(fp_pool *pool, facpool_error *err)
 
 int fp_pool_receive(fp_pool *pool, facpool_error *err)
 {
-    if (!pool->layout.board->one_worker_each)
+    if (!pool->one_worker_each)
         return hear_helper(pool, err);
     int rc = 0;
     for (uint32_t seat = 0; !rc && seat < pool->n_seats; seat++)

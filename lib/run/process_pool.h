@@ -50,7 +50,11 @@ struct fp_pool {
     uint32_t sequence;
     int end;            /* of the socket to the helper; -1: closed */
     int64_t helper_pid; /* 0: started by the host */
-    bool is_serving;    /* the helper has said so */
+    int64_t served_by;  /* the helper's process; 0: not known yet */
+    size_t
+        capacity; /* of a desk; this and the next as the board has them, for this process alone */
+    bool one_worker_each;
+    bool is_serving; /* the helper has said so */
     bool is_helper_gone;
     bool cannot_start; /* a worker: those that are there go on to the end of what is in hand */
 };

@@ -323,6 +323,7 @@ void fp_process_worker(const fp_layout *layout, uint32_t number,
     atomic_store(&p->seat->is_leaving, 1);
     if (!code && options->worker_exit)
         options->worker_exit(number, p->worker.state, options->user);
+    p->worker.statuses = NULL; /* of the desk */
     fp_worker_free(&p->worker);
     fp_free(NULL, memory);
 }

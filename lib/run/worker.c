@@ -33,10 +33,9 @@ void fp_worker_free(fp_worker *w)
         return;
     const facpool_allocator *allocator = w->job->config.allocator;
     fp_free(allocator, w->positions);
-    if (!w->is_borrowed) {
+    if (!w->is_borrowed)
         fp_free(allocator, w->factors);
-        fp_free(allocator, w->statuses);
-    }
+    fp_free(allocator, w->statuses);
     fp_free(allocator, w->marks);
     fp_texts_free(&w->messages);
     fp_free(allocator, w->dates);

@@ -46,7 +46,7 @@ typedef struct fp_worker {
     bool has_done;     /* some slots were done before: called for their group's sake, not stored */
     size_t *positions; /* of the slots, where not whole */
     size_t capacity;   /* of all arrays a slot */
-    bool is_borrowed;  /* factors and statuses are not its own to grow or free: shared memory */
+    bool is_borrowed;  /* factors are not its own to grow or free: they are shared memory */
     double *factors;
     uint8_t *statuses;
     fp_mark *marks; /* guarded by the lane's lock where there is a lane */
