@@ -376,7 +376,8 @@ typedef struct facpool_process_options {
     int (*start)(int fd, void *start_user);
     void *start_user;
     /* Nonzero: `start` starts one worker, with facpool_serve_options.no_fork; it is called once a
-     * worker and once a replacement, also on a thread of the library, one call at a time. How such
+     * worker and once a replacement, also on a thread of the library (with the signal mask of the
+     * thread that started the run), one call at a time. How such
      * a worker ended is only known where it is a child of this process that is not reaped yet. */
     int32_t one_worker_each;
     int32_t reserved_for_later;

@@ -283,6 +283,23 @@ int64_t fp_fork(facpool_error *err)
     return pid;
 }
 
+_Static_assert(sizeof(sigset_t) <= sizeof(fp_signal_mask), "a mask of signals has more bits");
+
+void fp_signal_mask_read(fp_signal_mask *out)
+{
+    sigset_t now;
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &now);
+    memcpy(out, &now, sizeof now);
+}
+
+void fp_signal_mask_swap(const fp_signal_mask *wanted, fp_signal_mask *before)
+{
+    sigset_t next, now;
+    memcpy(&next, wanted, sizeof next);
+    (void)pthread_sigmask(SIG_SETMASK, &next, &now);
+    memcpy(before, &now, sizeof now);
+}
+
 void fp_signals_reset(void)
 {
     for (int number = 1; number < NSIG; number++) {

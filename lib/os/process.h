@@ -53,6 +53,13 @@ int fp_channel_receive(int end, void *message, size_t bytes, int *fd, bool wait,
 /* Forks: 0 in the child, its id in the parent, or an error (SYSTEM). */
 int64_t fp_fork(facpool_error *err);
 
+/* The calling thread's blocked signals: reads them, or sets others and gives what was before. */
+typedef struct fp_signal_mask {
+    uint64_t bits[16];
+} fp_signal_mask;
+void fp_signal_mask_read(fp_signal_mask *out);
+void fp_signal_mask_swap(const fp_signal_mask *wanted, fp_signal_mask *before);
+
 /* In a fresh child: default action for all signals but SIGINT, which is ignored, none blocked. */
 void fp_signals_reset(void);
 

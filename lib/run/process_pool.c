@@ -180,7 +180,12 @@ static int start_helper(fp_pool *pool, const facpool_job *job, int end, facpool_
     const facpool_process_options *process = &job->config.process;
     if (!process->start)
         return fork_helper(pool, job, end, err);
+    /* Where this is a thread of the library's, which blocks all signals, a process that is started
+     * here would do the same. */
+    fp_signal_mask own;
+    fp_signal_mask_swap(&pool->signals, &own);
     int code = process->start(end, process->start_user);
+    fp_signal_mask_swap(&own, &pool->signals);
     if (code)
         return fp_fail(err, FACPOOL_E_WORKER,
                        "`start` returned %d: the helper of the worker processes was not started",
@@ -217,6 +222,7 @@ static int make_pool(fp_pool *pool, facpool_job *job, facpool_error *err)
 {
     const facpool_allocator *allocator = job->config.allocator;
     pool->end = -1;
+    fp_signal_mask_read(&pool->signals);
     pool->n_desks = job->n_workers;
     pool->n_seats = job->n_workers / FP_DESKS_A_SEAT;
     pool->views = fp_alloc_zero(allocator, pool->n_desks, sizeof *pool->views);

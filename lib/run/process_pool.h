@@ -48,9 +48,10 @@ struct fp_pool {
     uint32_t n_seats;
     size_t n_desks;
     uint32_t sequence;
-    int end;            /* of the socket to the helper; -1: closed */
-    int64_t helper_pid; /* 0: started by the host */
-    int64_t served_by;  /* the helper's process; 0: not known yet */
+    fp_signal_mask signals; /* of the thread that started the run */
+    int end;                /* of the socket to the helper; -1: closed */
+    int64_t helper_pid;     /* 0: started by the host */
+    int64_t served_by;      /* the helper's process; 0: not known yet */
     size_t
         capacity; /* of a desk; this and the next as the board has them, for this process alone */
     bool one_worker_each;
