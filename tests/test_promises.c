@@ -565,6 +565,8 @@ static void promise_10_the_report_tells_counts_failures_and_times(void)
 
 /* ------------------------------------------------------------------ 11: fork */
 
+#ifdef _OPENMP
+
 /* Threads of an OpenMP region end after it, each in its time. Forked while one is in malloc, a
  * child may find a lock of a sanitizer's malloc taken for ever. */
 static void wait_until_alone(void)
@@ -613,6 +615,8 @@ static void promise_11_openmp_in_a_forked_child_is_refused(void)
     facpool_tasks_free(tasks);
     CHECK_INT(run_in_child(executor), executor == FACPOOL_EXECUTOR_OMP ? FACPOOL_E_FORKED : 0);
 }
+
+#endif
 
 /* ------------------------------------------------------------------ 12: ok rows are final */
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy
@@ -271,11 +272,12 @@ def test_one_file_per_instrument(how, folder):
     opened = {}
 
     def reads(date, code):
-        if code not in opened:
-            opened.clear()
-            opened[code] = float(code)
+        mine = opened.setdefault(threading.get_ident(), {})
+        if code not in mine:
+            mine.clear()
+            mine[code] = float(code)
             append_line("opened", code)
-        return [opened[code] + date]
+        return [mine[code] + date]
 
     result = facpool.run(reads, PAIRS, group_by="code", factors=1, **how)
     assert result.report.ok == len(PAIRS)
