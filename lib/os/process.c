@@ -222,7 +222,7 @@ int fp_channel_send(int end, const void *message, size_t bytes, int fd, facpool_
     }
     ssize_t n;
     do
-        n = sendmsg(end, &letter, MSG_NOSIGNAL);
+        n = sendmsg(end, &letter, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,

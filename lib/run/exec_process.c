@@ -25,7 +25,7 @@ static void kill_all(fp_process_run *r)
         if (!r->pool->seats[i].is_taken)
             continue;
         r->pool->seats[i].reason = FP_KILL_ASKED;
-        fp_pool_kill_worker(r->pool, i);
+        fp_pool_kill_worker(r->pool, i, FP_KILL_ASKED);
     }
     r->was_killed = true;
     r->killed_ns = fp_clock_ns();
@@ -68,10 +68,8 @@ static void look_at_call(fp_process_run *r, uint32_t seat, size_t i, int64_t now
         return;
     }
     int64_t limit_ns = (int64_t)r->job->config.run.task_timeout_ms * 1000000;
-    if (state->reason == FP_KILL_NONE && now_ns - before->since_ns >= limit_ns) {
-        state->reason = FP_KILL_TIMEOUT;
-        fp_pool_kill_worker(r->pool, seat);
-    }
+    if (state->reason == FP_KILL_NONE && now_ns - before->since_ns >= limit_ns)
+        fp_pool_kill_worker(r->pool, seat, FP_KILL_TIMEOUT);
 }
 
 static void tend_seat(fp_process_run *r, uint32_t seat, int64_t now_ns)

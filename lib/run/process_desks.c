@@ -172,7 +172,8 @@ void fp_desks_clear(fp_process_run *r, size_t i)
     fp_desk *desk = r->pool->views[i].desk;
     fp_desks_drain(r, i);
     size_t finished = r->pool->desks[i].n_taken;
-    if (finished < w->n && r->is_grouped && finished && fp_process_can_start(r)) {
+    if (finished < w->n && r->is_grouped && finished && fp_process_can_start(r) &&
+        !r->pool->desks[i].is_broken) {
         /* Its messages were more than a desk holds, or its worker was replaced. */
         fp_desks_make_ready(r, i, finished, w->n, 1);
         return;

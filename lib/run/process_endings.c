@@ -125,7 +125,8 @@ static void settle_desk(fp_process_run *r, size_t i)
     else if (!attempt || attempt > r->job->config.run.attempts)
         attempt = 1;
     bool is_blamed = next > first;
-    if (next < n && fp_process_can_start(r) && goes_on(r, next, is_blamed)) {
+    if (next < n && fp_process_can_start(r) && !r->pool->desks[i].is_broken &&
+        goes_on(r, next, is_blamed)) {
         fp_desks_make_ready(r, i, next, n, attempt);
         return;
     }

@@ -291,14 +291,15 @@ void fp_pool_ring(const facpool_job *job)
 
 /* ------------------------------------------------------------------ talking */
 
-static void tell(fp_pool *pool, fp_letter_kind kind, uint32_t seat)
+/* False: the helper is gone, which receive tells, or behind with its letters. */
+static bool tell(fp_pool *pool, fp_letter_kind kind, uint32_t seat)
 {
     fp_letter letter = {.magic = FP_HELPER_MAGIC,
                         .version = fp_helper_version(),
                         .kind = (uint32_t)kind,
                         .seat = seat,
                         .n_endings = pool->seats[seat].n_endings};
-    (void)fp_channel_send(pool->end, &letter, sizeof letter, -1, NULL);
+    return !fp_channel_send(pool->end, &letter, sizeof letter, -1, NULL);
 }
 
 int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, facpool_error *err)
@@ -316,16 +317,17 @@ int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, f
     state->pid = 0;
     if (job->config.process.one_worker_each)
         return make_helper(pool, job, seat, &state->end, err);
-    tell(pool, FP_LETTER_START, seat);
+    state->is_taken = tell(pool, FP_LETTER_START, seat); /* else it is told again */
     return 0;
 }
 
-void fp_pool_kill_worker(fp_pool *pool, uint32_t seat)
+void fp_pool_kill_worker(fp_pool *pool, uint32_t seat, fp_kill_reason reason)
 {
     fp_seat_state *state = &pool->seats[seat];
-    if (!pool->one_worker_each)
-        tell(pool, FP_LETTER_KILL, seat);
-    else if (state->pid > 0 && !state->has_ended)
+    if (!pool->one_worker_each && !tell(pool, FP_LETTER_KILL, seat))
+        return; /* asked again where it matters */
+    state->reason = reason;
+    if (pool->one_worker_each && state->pid > 0 && !state->has_ended)
         fp_child_kill(state->pid);
 }
 
@@ -351,7 +353,10 @@ static void note_end_of_worker(fp_pool *pool, uint32_t seat)
     end_channel(&state->end);
     state->has_ended = true;
     /* Sockets of a process that dies are closed a moment before it can be asked about. */
-    state->knows_ending = state->pid > 0 && fp_child_peek(state->pid, ENDING_NS, &shared->ending);
+    state->knows_ending =
+        state->pid > 0 &&
+        fp_child_peek(state->pid, atomic_load(&shared->is_leaving) ? 0 : ENDING_NS,
+                      &shared->ending);
     atomic_store(&shared->pid, state->pid);
 }
 

@@ -63,7 +63,7 @@ struct fp_pool {
 /* Has a seat's worker started or killed. A helper that is gone is noticed by receive. Errors of
  * starting: WORKER, SYSTEM. */
 int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, facpool_error *err);
-void fp_pool_kill_worker(fp_pool *pool, uint32_t seat);
+void fp_pool_kill_worker(fp_pool *pool, uint32_t seat, fp_kill_reason reason);
 
 /* Whether the seat's worker has ended; true once for each. */
 bool fp_pool_has_ended(fp_pool *pool, uint32_t seat);

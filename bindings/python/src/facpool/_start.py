@@ -325,6 +325,7 @@ def _launch(work: Work, output: Output) -> Any:
             "command": command,
         }
         _write_payload(payload, header, work)
+        _output.flush()  # what this process has printed comes before what workers print
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
