@@ -333,9 +333,12 @@ void fp_leave_terminal(void)
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing < 0)
         return;
+    if (nothing == STDIN_FILENO) {
+        (void)fcntl(nothing, F_SETFD, 0);
+        return;
+    }
     (void)dup2(nothing, STDIN_FILENO);
-    if (nothing != STDIN_FILENO)
-        close_fd(&nothing);
+    close_fd(&nothing);
 }
 
 bool fp_die_with_parent(int64_t parent)

@@ -113,8 +113,8 @@ static void clear_abandoned(fp_process_run *r)
         bool is_taken = r->pool->seats[i / FP_DESKS_A_SEAT].is_taken;
         uint32_t begun = fp_claim_begun(atomic_load(&r->pool->views[i].desk->claim));
         bool is_empty = r->job->workers[i].n <= begun;
-        bool was_begun = r->job->workers[i].n > 0;
-        if (is_taken ? r->is_stopping && !was_begun : is_empty || !fp_process_can_start(r))
+        bool is_in_hand = r->job->workers[i].n > r->pool->desks[i].n_taken;
+        if (is_taken ? r->is_stopping && !is_in_hand : is_empty || !fp_process_can_start(r))
             fp_desks_clear(r, i);
     }
 }
