@@ -213,7 +213,7 @@ build_asan() {
 
 round_asan() {
     build_asan || return
-    suite asan --timeout-multiplier 5
+    suite asan --timeout-multiplier 4
 }
 
 find_archer() {
@@ -237,10 +237,10 @@ round_tsan() {
     OMP_TOOL_LIBRARIES=$archer
     export OMP_TOOL_LIBRARIES
     # shellcheck disable=SC2046
-    suite tsan --timeout-multiplier 5 $(tests_but "$without_threads" tsan --no-suite slow)
+    suite tsan --timeout-multiplier 4 $(tests_but "$without_threads" tsan --no-suite slow)
     FACPOOL_TEST_CASES=250 FACPOOL_TEST_CYCLES=8
     export FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
-    suite tsan --timeout-multiplier 5 property kill
+    suite tsan --timeout-multiplier 4 property kill
     unset FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
     unset OMP_TOOL_LIBRARIES
 }
@@ -248,7 +248,7 @@ round_tsan() {
 round_valgrind() {
     build valgrind gcc -Dbuildtype=debugoptimized || return
     # shellcheck disable=SC2046
-    suite valgrind --timeout-multiplier 20 --wrapper \
+    suite valgrind --timeout-multiplier 8 --wrapper \
         'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
         $(tests_but "$not_small" valgrind --suite unit)
 }

@@ -96,6 +96,21 @@ static inline uint64_t environment_number(const char *name, uint64_t otherwise)
     return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }
 
+/* How much a test does: $FACPOOL_TEST_TIER is "small" (sanitizers, valgrind), "usual" (also where it
+ * is not set), or "long" (hours). */
+static inline unsigned of_tier(unsigned small, unsigned usual, unsigned in_long)
+{
+    const char *tier = getenv("FACPOOL_TEST_TIER");
+    if (!tier || strcmp(tier, "usual") == 0)
+        return usual;
+    if (strcmp(tier, "small") == 0)
+        return small;
+    if (strcmp(tier, "long") == 0)
+        return in_long;
+    printf("FACPOOL_TEST_TIER=%s is not understood: small, usual or long\n", tier);
+    exit(2);
+}
+
 /* The seed of this test run: FACPOOL_TEST_SEED, else another one every time. Printed, so that a
  * failure can be had again. */
 static inline uint64_t environment_seed(void)

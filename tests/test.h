@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quiet_fork.h"
+
 static int test_failures;
 static int test_count;
 static jmp_buf test_end;

@@ -334,6 +334,8 @@ static void a_run_outlives_the_thread_that_started_it(void)
 
 /* ------------------------------------------------------------------ hosts with threads */
 
+#if CAN_FORK_BUSY
+
 typedef struct busy_host {
     atomic_bool over;
 } busy_host;
@@ -375,6 +377,8 @@ static void a_host_with_busy_threads_can_run_processes(void)
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
 }
+
+#endif
 
 /* ------------------------------------------------------------------ hooks */
 
@@ -575,7 +579,9 @@ int main(int argc, char **argv)
     RUN(a_helper_that_dies_ends_the_run_and_resume_continues);
     RUN(nothing_outlives_the_host_however_it_ends);
     RUN(a_run_outlives_the_thread_that_started_it);
+#if CAN_FORK_BUSY
     RUN(a_host_with_busy_threads_can_run_processes);
+#endif
     RUN(hooks_are_called_around_every_fork);
     RUN(what_host_and_workers_print_comes_once);
     RUN(a_host_that_may_not_fork_gets_an_error);

@@ -1,7 +1,6 @@
 /* Proves the promises that the design makes of a run, one or more tests each, with the promise's
  * number in the name, on every executor, through the public header only. The fourth is
  * test_promises_memory.c. */
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -567,28 +566,10 @@ static void promise_10_the_report_tells_counts_failures_and_times(void)
 
 #ifdef _OPENMP
 
-/* Threads of an OpenMP region end after it, each in its time. Forked while one is in malloc, a
- * child may find a lock of a sanitizer's malloc taken for ever. */
-static void wait_until_alone(void)
-{
-    for (int i = 0; i < 500; i++) {
-        int n_threads = 0;
-        DIR *threads = opendir("/proc/self/task");
-        for (struct dirent *entry; threads && (entry = readdir(threads));)
-            n_threads += entry->d_name[0] != '.';
-        if (threads)
-            closedir(threads);
-        if (n_threads <= 1)
-            return;
-        pause_ms(10);
-    }
-}
-
 /* What an OpenMP run gives in a forked child of this process. */
 static int run_in_child(int32_t child_executor)
 {
     fflush(stdout);
-    wait_until_alone();
     pid_t child = fork();
     if (child == 0) {
         work *w = SHARED(work, 0);
