@@ -17,9 +17,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define BLOCK_ROWS    65536
-#define FIXED_COLUMNS 6     /* before the factors' */
-#define PATIENCE_MS   10000 /* with whoever else works on the database */
+#define BLOCK_ROWS     65536
+#define FIXED_COLUMNS  6     /* before the factors' */
+#define PATIENCE_MS    10000 /* with whoever else works on the database */
+#define WRITER_WAIT_MS 100   /* for another writer: two that come at once would both give up */
 
 /* What SQLite said last, as an error of the library's. db NULL: out of memory. */
 static int fail(sqlite3 *db, facpool_error *err)
@@ -47,7 +48,8 @@ static int exec(sqlite3 *db, facpool_error *err, const char *format, ...)
 }
 
 /* SQLite keeps other writers out only within a transaction. So a writer also has a database beside
- * the real one, in a mode that keeps its lock until the connection ends, or the process dies. */
+ * the real one, in a mode that keeps its lock until the connection ends, or the process dies. Which
+ * tables there are is looked at anew once it has it: ATTACH looked before. */
 static int open_database(sqlite3 **db, const char *path, int writes, facpool_error *err)
 {
     int flags = writes ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
@@ -55,10 +57,11 @@ static int open_database(sqlite3 **db, const char *path, int writes, facpool_err
     if (rc)
         return facpool_sink_fail(err, rc == SQLITE_CANTOPEN ? FACPOOL_E_NOT_FOUND : FACPOOL_E_IO,
                                  "'%s': %s", path, sqlite3_errmsg(*db));
+    sqlite3_busy_timeout(*db, WRITER_WAIT_MS);
     if (writes)
         rc = exec(*db, err,
                   "ATTACH '%q-writer' AS writer; PRAGMA writer.locking_mode=EXCLUSIVE;"
-                  "PRAGMA writer.user_version=1",
+                  "PRAGMA writer.user_version=1; SELECT 1 FROM main.sqlite_master",
                   path);
     if (rc == FACPOOL_E_BUSY)
         facpool_sink_fail(err, rc, "another writer has '%s' open: wait, or choose another", path);
@@ -97,6 +100,9 @@ static int open_store(void **state, const facpool_sink_request *r, facpool_sink_
     sqlite3 *db = NULL;
     int rc = open_database(&db, r->path, writes, err);
     int found = rc ? rc : sqlite3_table_column_metadata(db, "main", "rows", 0, 0, 0, 0, 0, 0);
+    /* A writer died as it turned WAL mode on, before it made tables: the next one cleans up. */
+    if (!rc && sqlite3_extended_errcode(db) == SQLITE_READONLY_ROLLBACK)
+        found = SQLITE_ERROR;
     if (!rc && found != SQLITE_OK && found != SQLITE_ERROR) /* which is: no such table */
         rc = fail(db, err);
     else if (!rc && writes)

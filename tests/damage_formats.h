@@ -17,12 +17,10 @@ typedef struct damage_format {
     bool has_frame; /* a header that may be damaged, and an index that says what the file holds.
                        Else the file is its rows: cut behind one it is a sound younger one */
     size_t n_dates; /* so that files are small, and every byte can be tried */
-    size_t step;    /* bytes between two cuts, or flips, that are resumed: a whole run each */
 } damage_format;
 
-static const damage_format formats[] = {{"binary", ".fpb", true, 6, 1},
-                                        {"json", ".jsonl", false, 3, 1},
-                                        {"memory_map", ".arrow", true, 4, 3}};
+static const damage_format formats[] = {
+    {"binary", ".fpb", true, 6}, {"json", ".jsonl", false, 3}, {"memory_map", ".arrow", true, 4}};
 
 /* The one that is tested now, and the file that is written, cut and damaged. */
 static const damage_format *format;
@@ -33,6 +31,21 @@ static inline void cut_last_bytes(void)
 {
     if (format->has_frame)
         CHECK_INT(truncate(path, (off_t)file_bytes(path) - 5), 0);
+}
+
+/* The file in hand, to be changed in place between two looks at it. */
+static inline int file_open_to_damage(void)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0);
+    return fd;
+}
+
+/* Flips a bit of the file, and of `bytes`, which it holds. */
+static inline void file_flip(int fd, uint8_t *bytes, size_t bit)
+{
+    bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    CHECK_INT(pwrite(fd, &bytes[bit / 8], 1, (off_t)(bit / 8)), 1);
 }
 
 /* Runs the tests for every format, or for those named in the arguments. */

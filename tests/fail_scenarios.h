@@ -1,298 +1,10 @@
-/* What both tests of failing calls share: a small world whose rows are known, the scenarios that go
- * through every part of the library, and the loop that fails one call after another in them. Every
- * scenario frees what it got and returns 0 or the first error. */
+/* What the tests of failing calls do while calls fail: runs of every kind, with and without a
+ * backup, readers, writers, repair. Every scenario frees what it got and returns 0 or the first
+ * error; an output that a failed call gave is a failure of the test. */
 #ifndef FP_FAIL_SCENARIOS_H
 #define FP_FAIL_SCENARIOS_H
 
-#include <sched.h>
-#include "failing_calls.h"
-#include "scratch.h"
-#include "test.h"
-
-#include <facpool/facpool.h>
-
-/* The library has OpenMP where its tests have. */
-#ifdef _OPENMP
-#define WITH_THREADS FACPOOL_EXECUTOR_OMP
-#else
-#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
-#endif
-
-#define N_DATES   12
-#define N_CODES   25
-#define N_TASKS   (N_DATES * N_CODES)
-#define N_FACTORS 3
-
-/* Outputs begin as this, and are still this where a call gave nothing. */
-#define UNTOUCHED(type) ((type *)(uintptr_t)0x5a5a)
-
-static facpool_error err = FACPOOL_ERROR_INIT;
-static char path[512]; /* of the backup; its suffix says which format it has: see choose_format */
-static bool is_lines;  /* a file that is its rows: without one it is as good as none */
-static int64_t dates[N_DATES];
-static char code_texts[N_CODES][16];
-static const char *codes[N_CODES];
-
-/* ------------------------------------------------------------------ what tasks do */
-
-static inline int status_of(size_t index)
-{
-    return index % 17 == 3   ? FACPOOL_STATUS_FAILED
-           : index % 19 == 5 ? FACPOOL_STATUS_SKIPPED
-                             : FACPOOL_STATUS_OK;
-}
-
-static inline double factor_of(size_t index, size_t factor)
-{
-    return (double)(mix_bits(index * N_FACTORS + factor) % 1000000) / 7;
-}
-
-static inline int compute(const facpool_task *task, double *factors, void *user)
-{
-    (void)user;
-    for (size_t f = 0; f < N_FACTORS; f++)
-        factors[f] = factor_of(task->index, f);
-    switch (status_of(task->index)) {
-    case FACPOOL_STATUS_FAILED:
-        return facpool_task_fail(task, 11, "a message that has to be kept somewhere");
-    case FACPOOL_STATUS_SKIPPED:
-        return FACPOOL_SKIP;
-    default:
-        return 0;
-    }
-}
-
-static inline int compute_slice(const facpool_slice *slice, double *factors, void *user)
-{
-    (void)user;
-    for (size_t i = 0; i < slice->n; i++) {
-        size_t index = slice->indexes[i];
-        for (size_t f = 0; f < N_FACTORS; f++)
-            factors[i * N_FACTORS + f] = factor_of(index, f);
-        if (status_of(index) == FACPOOL_STATUS_FAILED)
-            facpool_slice_fail(slice, i, 11, "a message that has to be kept somewhere");
-        else if (status_of(index) == FACPOOL_STATUS_SKIPPED)
-            facpool_slice_skip(slice, i);
-    }
-    return 0;
-}
-
-static inline void make_axes(void)
-{
-    for (size_t d = 0; d < N_DATES; d++)
-        dates[d] = 20240101 + (int64_t)d;
-    for (size_t c = 0; c < N_CODES; c++) {
-        snprintf(code_texts[c], sizeof code_texts[c], "%06zu", c * 31);
-        codes[c] = code_texts[c];
-    }
-}
-
-/* Made once: runs of it are what is tested. */
-static facpool_tasks *tasks;
-
-static inline size_t index_of(int64_t date, const char *code)
-{
-    size_t d = (size_t)(date - 20240101), c = (size_t)atoi(code) / 31;
-    CHECK(d < N_DATES && c < N_CODES && strcmp(code, codes[c]) == 0);
-    return d * N_CODES + c;
-}
-
-/* ------------------------------------------------------------------ the file afterwards */
-
-static inline size_t check_row(const facpool_row *row)
-{
-    size_t index = index_of(row->date, row->code);
-    CHECK_INT(row->status, status_of(index));
-    for (size_t f = 0; row->factors && f < N_FACTORS; f++)
-        CHECK(row->factors[f] == factor_of(index, f));
-    return index;
-}
-
-/* Rows of the backup, each right and given once; 0 where there is no file. */
-static inline size_t count_rows(void)
-{
-    uint8_t seen[N_TASKS] = {0};
-    facpool_reader *reader = NULL;
-    facpool_cursor *cursor = NULL;
-    facpool_filter filter = FACPOOL_FILTER_INIT;
-    facpool_row row = FACPOOL_ROW_INIT;
-    const char *paths[] = {path};
-    size_t n = 0;
-    int rc = facpool_reader_open(&reader, paths, 1, &err);
-    if (rc == FACPOOL_E_NOT_FOUND || (is_lines && file_bytes(path) == 0))
-        return 0;
-    CHECK_OK(rc, err);
-    filter.statuses = FACPOOL_STATUS_ALL;
-    CHECK_OK(facpool_query(reader, &filter, &cursor, &err), err);
-    while ((rc = facpool_cursor_next(cursor, &row, &err)) > 0) {
-        size_t index = check_row(&row);
-        CHECK(!seen[index]);
-        seen[index] = 1;
-        n++;
-    }
-    CHECK_OK(rc, err);
-    facpool_cursor_free(cursor);
-    facpool_reader_free(reader);
-    return n;
-}
-
-/* Files of the folder other than the backup: a temporary one that was left behind. */
-static inline size_t count_leftovers(void)
-{
-    size_t n = 0;
-    DIR *folder = opendir(scratch_folder);
-    CHECK(folder);
-    for (struct dirent *entry; (entry = readdir(folder));)
-        n += strstr(entry->d_name, ".tmp") != NULL;
-    closedir(folder);
-    return n;
-}
-
-static facpool_run_options run_options(int32_t executor)
-{
-    facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
-    options.fn = compute;
-    options.n_factors = N_FACTORS;
-    options.executor = executor;
-    options.workers = 2;
-    return options;
-}
-
-static facpool_backup_options backup_options(int32_t mode)
-{
-    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
-    backup.path = path;
-    backup.mode = mode;
-    backup.queue_bytes = 1; /* blocks of 64 rows */
-    return backup;
-}
-
-/* Continues whatever is there, undisturbed; then every row is there once. */
-static inline void complete_backup(void)
-{
-    facpool_run_options options = run_options(FACPOOL_EXECUTOR_SERIAL);
-    facpool_backup_options backup = backup_options(FACPOOL_MODE_RESUME);
-    facpool_result *result = NULL;
-    options.backup = &backup;
-    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
-    facpool_result_free(result);
-    CHECK_INT(count_rows(), N_TASKS);
-}
-
-/* The finished part of a run, to be resumed. */
-#define TORN_BYTES 9
-static uint8_t *part_bytes; /* and the first few of them again */
-static size_t part_size;
-
-static inline void free_part(void)
-{
-    free(part_bytes);
-    part_bytes = NULL;
-}
-
-static inline void make_part(void)
-{
-    free_part();
-    facpool_run_options options = run_options(FACPOOL_EXECUTOR_SERIAL);
-    facpool_backup_options backup = backup_options(FACPOOL_MODE_OVERWRITE);
-    facpool_tasks *half = NULL;
-    facpool_result *result = NULL;
-    options.backup = &backup;
-    /* The last date's tasks come later in the full set, so that indexes agree. */
-    CHECK_OK(facpool_tasks_grid(&half, dates, N_DATES / 2, codes, N_CODES, &err), err);
-    CHECK_OK(facpool_run(half, &options, &result, &err), err);
-    facpool_result_free(result);
-    facpool_tasks_free(half);
-    uint8_t *bytes = file_read(path, &part_size);
-    CHECK(bytes);
-    part_bytes = malloc(part_size + TORN_BYTES);
-    memcpy(part_bytes, bytes, part_size);
-    memcpy(part_bytes + part_size, bytes, TORN_BYTES);
-    free(bytes);
-}
-
-/* ------------------------------------------------------------------ calls failing in turn */
-
-/* Something to be done while calls fail; frees whatever it got. Returns 0 or the first error. */
-typedef int (*scenario)(void);
-
-/* Looks at what a scenario with that outcome left. */
-typedef void (*aftermath)(int rc);
-
-typedef struct balance {
-    long allocated;
-    long mapped;
-    int next_fd;
-} balance;
-
-static inline balance take_balance(void)
-{
-    balance b = {allocated, mapped, open("/dev/null", O_RDONLY)};
-    close(b.next_fd);
-    return b;
-}
-
-/* Threads of OpenMP's pool that are just ending may have a file of the C library's own open for a
- * moment: descriptors are looked at again before they count as leaked. One that was open in
- * `before` only is no leak. */
-static inline void check_balance(const balance *before)
-{
-    balance now = take_balance();
-    CHECK_INT(now.allocated, before->allocated);
-    CHECK_INT(now.mapped, before->mapped);
-    for (int look = 0; now.next_fd > before->next_fd && look < 10000; look++) {
-        sched_yield();
-        now = take_balance();
-    }
-    CHECK(now.next_fd <= before->next_fd);
-}
-
-static inline bool is_expected(call_kind kind, int rc)
-{
-    if (kind == CALL_ALLOC)
-        return rc == FACPOOL_E_NOMEM;
-    if (kind == CALL_THREAD)
-        return rc == FACPOOL_E_SYSTEM;
-    if (kind == CALL_PROCESS)
-        return rc == FACPOOL_E_SYSTEM || rc == FACPOOL_E_WORKER || rc == FACPOOL_E_NOMEM;
-    return rc == FACPOOL_E_IO;
-}
-
-static long n_failed_in_all;
-
-/* Fails the first call of a kind, then the second, and so on until none is left to fail; with `on`
- * also all calls after it. */
-static inline void fail_each(scenario run, aftermath look, call_kind kind, int os_errno, bool on)
-{
-    /* What is made once and kept, the task set's order of codes say, is made before. */
-    CHECK_INT(run(), 0);
-    balance before = take_balance();
-    long at = 1, n_errors = 0;
-    for (;; at++) {
-        err = (facpool_error)FACPOOL_ERROR_INIT;
-        fail_call(kind, at, on, os_errno);
-        int rc = run();
-        long n_failed = stop_failing();
-        n_failed_in_all += n_failed;
-        n_errors += rc != 0;
-        if (rc && !(n_failed && is_expected(kind, rc)))
-            printf("  call %ld of kind %d failed (%ld times): %d %s\n", at, (int)kind, n_failed, rc,
-                   err.message);
-        CHECK(rc == 0 || (n_failed && is_expected(kind, rc)));
-        if (rc && kind > CALL_ALLOC && kind != CALL_PROCESS)
-            CHECK_INT(err.os_errno, os_errno);
-        check_balance(&before);
-        if (look)
-            look(rc);
-        if (!n_failed)
-            break;
-        CHECK(at < 20000);
-    }
-    if (kind != CALL_OPEN && kind != CALL_READ)
-        CHECK(n_errors > 0 || at == 1);
-    CHECK_INT(run(), 0);
-    check_balance(&before);
-}
+#include "fail_world.h"
 
 /* ------------------------------------------------------------------ runs */
 
@@ -353,7 +65,7 @@ static inline void look_at_result(const facpool_result *result)
     if (!status)
         return;
     for (size_t i = 0; i < N_TASKS; i++) {
-        CHECK(status[i] == status_of(i) || status[i] == FACPOOL_STATUS_NONE);
+        CHECK(status[i] == FACPOOL_STATUS_NONE || is_right_status(i, status[i]));
         n[status[i]]++;
     }
     /* What was computed is there, where it was kept in memory. */
@@ -406,6 +118,11 @@ static inline int run_started(void)
         CHECK(run == UNTOUCHED(facpool_run_handle));
         return rc;
     }
+    facpool_progress progress = FACPOOL_PROGRESS_INIT;
+    while ((rc = facpool_run_poll(run, &progress, &err)) == 0)
+        sched_yield();
+    CHECK_INT(rc, 1);
+    CHECK(progress.done <= progress.total);
     rc = facpool_run_wait(run, &result, &err);
     return use_result(rc, result);
 }
@@ -428,7 +145,10 @@ static inline int run_as_job(void)
         if (rc)
             break;
     }
-    int finish_rc = facpool_job_finish(job, &result, &err);
+    facpool_error finish_err = FACPOOL_ERROR_INIT;
+    int finish_rc = facpool_job_finish(job, &result, &finish_err);
+    if (!rc)
+        err = finish_err;
     /* What take or complete met ends the job, which says so in the end. */
     if (rc)
         CHECK(finish_rc != 0);
@@ -453,7 +173,7 @@ static scenario inner_run;
 /* From nothing; or, with part_size, from the finished half. */
 static inline int run_fresh(void)
 {
-    unlink(path);
+    remove_backup();
     scenario_backup.mode = FACPOOL_MODE_CREATE;
     return inner_run();
 }
@@ -461,23 +181,42 @@ static inline int run_fresh(void)
 /* Puts the half there by calls that never fail. */
 static inline int run_resumed(void)
 {
-    int kind = failing_kind;
-    failing_kind = CALL_NONE;
-    bool written = file_write(path, part_bytes, part_size);
-    failing_kind = kind;
-    CHECK(written);
+    put_part(false);
     scenario_backup.mode = FACPOOL_MODE_RESUME;
     return inner_run();
+}
+
+/* In the place of the half. */
+static inline int run_overwriting(void)
+{
+    put_part(false);
+    scenario_backup.mode = FACPOOL_MODE_OVERWRITE;
+    return inner_run();
+}
+
+/* Temporary files that could not be removed are no failure of the run; here the test does it. */
+static inline void remove_leftovers(void)
+{
+    DIR *folder = opendir(scratch_folder);
+    CHECK(folder);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (strstr(entry->d_name, ".tmp"))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    closedir(folder);
 }
 
 /* Whatever happened, the file holds what was reported, and can be completed. */
 static inline void file_can_be_completed(int rc)
 {
     size_t rows = count_rows();
+    check_soundness();
     CHECK_INT(count_leftovers(), 0);
     if (has_report) {
         CHECK(last_report.rows_durable <= last_report.rows_written);
-        CHECK(last_report.resumed + last_report.rows_written <= rows + last_report.retry_failed);
+        /* What a failed sync was to save is given up, and runs again. */
+        uint64_t kept =
+            current_kind == CALL_SYNC ? last_report.rows_durable : last_report.rows_written;
+        CHECK(last_report.resumed + kept <= rows + last_report.retry_failed);
     }
     if (rc == 0)
         CHECK_INT(rows, N_TASKS);
@@ -546,6 +285,7 @@ static inline int read_everything(void)
     facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
     if (!rc)
         rc = facpool_backup_verify(path, &report, &err);
+    CHECK(rc == 0 || report.blocks == 0);
     return rc;
 }
 
@@ -554,11 +294,7 @@ static size_t n_appended;
 
 static inline int append_rows(void)
 {
-    int kind = failing_kind;
-    failing_kind = CALL_NONE;
-    bool written = file_write(path, part_bytes, part_size);
-    failing_kind = kind;
-    CHECK(written);
+    put_part(false);
     facpool_backup_options backup = backup_options(FACPOOL_MODE_RESUME);
     facpool_writer *writer = UNTOUCHED(facpool_writer);
     n_appended = 0;
@@ -591,7 +327,7 @@ static inline int append_rows(void)
         rows.messages = messages;
         rc = facpool_writer_append(writer, &rows, &err);
         /* What an append could not take it can take later, where only memory was short. */
-        if (rc == FACPOOL_E_NOMEM && !failing_on) {
+        if (rc == FACPOOL_E_NOMEM && failing_mode == FAIL_ALONE) {
             facpool_error second = FACPOOL_ERROR_INIT;
             int again = facpool_writer_append(writer, &rows, &second);
             CHECK(again == 0 || again == FACPOOL_E_NOMEM || again == FACPOOL_E_EXISTS);
@@ -610,6 +346,7 @@ static inline int append_rows(void)
 static inline void appended_rows_are_there(int rc)
 {
     size_t rows = count_rows();
+    check_soundness();
     has_report = false;
     CHECK(rows >= N_TASKS / 2);
     if (rc == 0)
@@ -620,12 +357,7 @@ static inline void appended_rows_are_there(int rc)
 /* Its index is torn; a file of lines gets the begin of one. */
 static inline int repair_torn(void)
 {
-    int kind = failing_kind;
-    failing_kind = CALL_NONE;
-    bool written =
-        file_write(path, part_bytes, is_lines ? part_size + TORN_BYTES : part_size - TORN_BYTES);
-    failing_kind = kind;
-    CHECK(written);
+    put_part(true);
     facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
     return facpool_backup_repair(path, &report, &err);
 }
@@ -634,43 +366,9 @@ static inline void repaired_or_as_it_was(int rc)
 {
     (void)rc;
     CHECK_INT(count_rows(), N_TASKS / 2);
+    check_soundness();
     has_report = false;
     complete_backup();
-}
-
-/* ------------------------------------------------------------------ beginning and end */
-
-/* In which format backups are from now on. */
-static inline void choose_format(const char *suffix)
-{
-    char name[32];
-    unlink(path);
-    free_part();
-    snprintf(name, sizeof name, "backup%s", suffix);
-    snprintf(path, sizeof path, "%s", scratch_path(name));
-    is_lines = strcmp(suffix, ".jsonl") == 0;
-}
-
-/* The formats beside binary, which every scenario is run with. */
-static const char *const other_formats[] = {".jsonl", ".arrow"};
-
-static inline bool begin(const char *name)
-{
-    if (!scratch_make(name, true)) {
-        printf("no folder can be made\n");
-        return false;
-    }
-    choose_format(".fpb");
-    make_axes();
-    return facpool_tasks_grid(&tasks, dates, N_DATES, codes, N_CODES, &err) == 0;
-}
-
-static inline int end(void)
-{
-    printf("%ld calls failed in all\n", n_failed_in_all);
-    facpool_tasks_free(tasks);
-    scratch_remove();
-    return TEST_END();
 }
 
 #endif

@@ -17,9 +17,14 @@
 #               CI=true it fails, as does a skipped proof
 #   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
 #               programs
+#   mutants     bugs put into copies of the sources, each of which some test must see
+#   coverage    lines and branches of lib/ that the tests reach; only with --long, or by name
 #
-#   sh tests/run.sh [--quick] [ROUND...]     --quick: gcc alone, without the slow tests
-#                                            ROUND...: only these, of the list above
+#   sh tests/run.sh [--quick | --long] [ROUND...]
+#                  --quick: gcc alone, without the slow tests
+#                  --long: hours: the counts of a release, with gcc and for mutants; coverage
+#                          (tests/TESTING.md says what that is)
+#                  ROUND...: only these, of the list above
 #
 # Everything is written to build-tests/ beside the sources; it can be run any number of times. The
 # last line says how many test programs passed, failed and were skipped over all rounds (a skip is
@@ -27,13 +32,17 @@
 set -u
 
 quick=no
+long=no
 rounds=
 for argument in "$@"; do
     case $argument in
     --quick) quick=yes ;;
-    gcc | clang | asan | tsan | valgrind | no-openmp | foreign | python | users) rounds="$rounds $argument" ;;
+    --long) long=yes ;;
+    gcc | clang | asan | tsan | valgrind | no-openmp | foreign | python | users | mutants | coverage)
+        rounds="$rounds $argument"
+        ;;
     -h | --help)
-        sed -n '2,28s/^# \{0,1\}//p' "$0"
+        sed -n '2,34s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -43,7 +52,8 @@ for argument in "$@"; do
     esac
 done
 if [ -z "$rounds" ]; then
-    rounds="gcc clang asan tsan valgrind no-openmp foreign python users"
+    rounds="gcc clang asan tsan valgrind no-openmp foreign python users mutants"
+    [ "$long" = no ] || rounds="$rounds coverage"
     [ "$quick" = no ] || rounds=gcc
 fi
 
@@ -193,10 +203,19 @@ on_files='layers|symbols|readme'
 without_threads="$on_files|minute_bars_parts|codec.*|store_damage|query_model|format|real_data"
 not_small="$on_files|store_damage|query_model|compact|json"
 
+# How much tests do that can do more or less: see of_tier in tests/scratch.h.
+tier() {
+    FACPOOL_TEST_TIER=$1
+    export FACPOOL_TEST_TIER
+}
+
 round_gcc() {
     build gcc gcc || return
     if [ "$quick" = yes ]; then
         suite gcc --no-suite slow
+    elif [ "$long" = yes ]; then
+        tier long
+        suite gcc --timeout-multiplier 0
     else
         suite gcc
     fi
@@ -213,6 +232,7 @@ build_asan() {
 
 round_asan() {
     build_asan || return
+    [ "$long" = yes ] || tier small
     suite asan --timeout-multiplier 4
 }
 
@@ -236,6 +256,7 @@ round_tsan() {
     build tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
     OMP_TOOL_LIBRARIES=$archer
     export OMP_TOOL_LIBRARIES
+    tier small
     # shellcheck disable=SC2046
     suite tsan --timeout-multiplier 4 $(tests_but "$without_threads" tsan --no-suite slow)
     FACPOOL_TEST_CASES=250 FACPOOL_TEST_CYCLES=8
@@ -247,6 +268,7 @@ round_tsan() {
 
 round_valgrind() {
     build valgrind gcc -Dbuildtype=debugoptimized || return
+    tier small
     # shellcheck disable=SC2046
     suite valgrind --timeout-multiplier 8 --wrapper \
         'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
@@ -430,6 +452,20 @@ round_python() {
     pytest_suite
 }
 
+# A bug a line; the last one sums up.
+round_mutants() {
+    if [ "$long" = yes ]; then
+        tier long
+    fi
+    proofs mutants python3 tests/mutants/run.py "$out/mutants"
+    tail -n 1 "$out/mutants.proofs"
+}
+
+round_coverage() {
+    check "coverage" sh tests/coverage.sh "$out/coverage"
+    grep -E '^(lines|branches|total)' "$out/check.log"
+}
+
 consumer_by_pkg_config() {
     PKG_CONFIG_PATH=$(dirname "$(find "$out/prefix" -name facpool.pc)")
     export PKG_CONFIG_PATH
@@ -492,6 +528,7 @@ set_up_python
 
 for round in $rounds; do
     say "$round"
+    tier usual
     case $round in
     gcc) round_gcc ;;
     clang) round_clang ;;
@@ -502,6 +539,8 @@ for round in $rounds; do
     foreign) round_foreign ;;
     python) round_python ;;
     users) round_users ;;
+    mutants) round_mutants ;;
+    coverage) round_coverage ;;
     esac
 done
 

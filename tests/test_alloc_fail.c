@@ -1,13 +1,23 @@
-/* Every allocation and every thread is refused in turn: the k-th, for every k, alone and with all
- * after it. Every public call then returns FACPOOL_E_NOMEM (FACPOOL_E_SYSTEM) or succeeds, nothing
- * leaks, outputs stay untouched, and the next attempt works. */
-#include "fail_scenarios.h"
+/* Every allocation is refused in turn, also those of mapped files: the k-th, for every k, alone and
+ * with all after it, in every public call that takes memory. Each then returns FACPOOL_E_NOMEM or
+ * succeeds, nothing leaks, outputs stay untouched, the backup stays good, and the next attempt
+ * works. What zstd and json-c take is refused in test_system_fail.c, and what worker processes take
+ * in test_process_fail.c. */
+#include "fail_outside.h"
 
-/* Alone, and with all after it. */
-static void fail_allocations(scenario run, aftermath look)
+#define NOMEM GIVES(FACPOOL_E_NOMEM)
+
+static const injection alone = {CALL_ALLOC, FAIL_ALONE, ENOMEM, NOMEM, false};
+static const injection and_all_after = {CALL_ALLOC, FAIL_ON, ENOMEM, NOMEM, false};
+static const injection maps[] = {{CALL_MAP, FAIL_ALONE, ENOMEM, NOMEM, false},
+                                 {CALL_MAP, FAIL_ON, ENOMEM, NOMEM, false}};
+
+static void fail_allocations(trial t)
 {
-    fail_each(run, look, CALL_ALLOC, ENOMEM, false);
-    fail_each(run, look, CALL_ALLOC, ENOMEM, true);
+    fail_each(t, alone);
+    fail_each(t, and_all_after);
+    fail_each(t, maps[0]);
+    fail_each(t, maps[1]);
 }
 
 /* ------------------------------------------------------------------ task sets */
@@ -74,9 +84,10 @@ static int build_small_things(void)
 
 static void task_sets_without_memory(void)
 {
-    fail_allocations(build_list, NULL);
-    fail_allocations(build_grid, NULL);
-    fail_allocations(build_small_things, NULL);
+    fail_allocations(TRIAL(build_list, NULL));
+    fail_allocations(TRIAL(build_grid, NULL));
+    fail_allocations(TRIAL(build_small_things, NULL));
+    fail_allocations(TRIAL(tasks_from_arrow, NULL));
 }
 
 /* ------------------------------------------------------------------ runs */
@@ -86,24 +97,24 @@ static void runs_in_memory_without_memory(void)
     static const int32_t executors[] = {FACPOOL_EXECUTOR_SERIAL, WITH_THREADS};
     for (int i = 0; i < 2; i++) {
         choose_run(executors[i], false, 0);
-        fail_allocations(run_once, NULL);
+        fail_allocations(TRIAL(run_once, NULL));
         choose_run(executors[i], true, 0);
-        fail_allocations(run_once, NULL);
+        fail_allocations(TRIAL(run_once, NULL));
     }
     choose_run(WITH_THREADS, false, 0);
-    fail_allocations(run_started, NULL);
+    fail_allocations(TRIAL(run_started, NULL));
     choose_run(WITH_THREADS, false, 0);
-    fail_allocations(run_as_job, NULL);
+    fail_allocations(TRIAL(run_as_job, NULL));
 }
 
 static void runs_with_a_backup_without_memory(void)
 {
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
-    fail_allocations(run_fresh, file_can_be_completed);
+    fail_allocations(TRIAL(run_fresh, file_can_be_completed));
     choose_backup_run(WITH_THREADS, true, FACPOOL_RESULTS_KEEP, false, FACPOOL_DURABILITY_GROUP);
-    fail_allocations(run_fresh, file_can_be_completed);
+    fail_allocations(TRIAL(run_fresh, file_can_be_completed));
     inner_run = run_as_job;
-    fail_allocations(run_fresh, file_can_be_completed);
+    fail_allocations(TRIAL(run_fresh, file_can_be_completed));
 }
 
 static void resumes_without_memory(void)
@@ -111,9 +122,9 @@ static void resumes_without_memory(void)
     make_part();
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, FACPOOL_RESULTS_KEEP, true,
                       FACPOOL_DURABILITY_NONE);
-    fail_allocations(run_resumed, file_can_be_completed);
+    fail_allocations(TRIAL(run_resumed, file_can_be_completed));
     choose_backup_run(WITH_THREADS, true, 0, false, FACPOOL_DURABILITY_GROUP);
-    fail_allocations(run_resumed, file_can_be_completed);
+    fail_allocations(TRIAL(run_resumed, file_can_be_completed));
 }
 
 /* ------------------------------------------------------------------ a run's own allocator */
@@ -150,168 +161,155 @@ static void own_free(void *ctx, void *memory)
     free(memory);
 }
 
-static void fail_own_allocator(scenario run, aftermath look)
+static void fail_own_allocator(trial t)
 {
     facpool_allocator allocator = {sizeof allocator, own_alloc, own_realloc, own_free, &own_calls};
     scenario_options.allocator = &allocator;
-    own_fail_at = 0;
+    long n_calls = 0;
+    own_fail_at = own_calls = 0;
+    int first_rc = t.run();
+    CHECK_INT(first_rc, 0);
+    n_calls = own_calls;
+    own_fail_at = 1 - step_of(n_calls);
     do {
-        own_fail_at++;
+        own_fail_at += step_of(n_calls);
         own_calls = 0;
         own_failed = 0;
-        int rc = run();
+        int rc = t.run();
         CHECK(rc == 0 || (rc == FACPOOL_E_NOMEM && own_failed));
         CHECK_INT(own_outstanding, 0);
-        if (look)
-            look(rc);
+        if (t.look)
+            t.look(rc);
     } while (own_failed);
-    CHECK(own_fail_at > 10);
+    CHECK(n_calls > 10);
     scenario_options.allocator = NULL;
 }
 
 static void runs_whose_own_allocator_fails(void)
 {
     choose_run(FACPOOL_EXECUTOR_SERIAL, false, 0);
-    fail_own_allocator(run_once, NULL);
+    fail_own_allocator(TRIAL(run_once, NULL));
     choose_run(WITH_THREADS, true, 0);
-    fail_own_allocator(run_once, NULL);
+    fail_own_allocator(TRIAL(run_once, NULL));
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
-    fail_own_allocator(run_fresh, file_can_be_completed);
+    fail_own_allocator(TRIAL(run_fresh, file_can_be_completed));
     choose_backup_run(WITH_THREADS, false, FACPOOL_RESULTS_KEEP, false, FACPOOL_DURABILITY_NONE);
-    fail_own_allocator(run_resumed, file_can_be_completed);
+    fail_own_allocator(TRIAL(run_resumed, file_can_be_completed));
 }
 
 /* ------------------------------------------------------------------ readers and writers */
 
 static void questions_without_memory(void)
 {
-    unlink(path);
+    remove_backup();
     complete_backup();
-    fail_allocations(read_everything, NULL);
+    fail_allocations(TRIAL(read_everything, NULL));
+    fail_allocations(TRIAL(read_as_arrow, NULL));
+    streams_copy = 1;
+    fail_allocations(TRIAL(read_as_arrow, NULL));
+    streams_copy = 0;
+}
+
+static void results_as_arrow_without_memory(void)
+{
+    choose_run(FACPOOL_EXECUTOR_SERIAL, false, 0);
+    fail_allocations(TRIAL(run_to_arrow, NULL));
 }
 
 static void appends_without_memory(void)
 {
     make_part();
-    fail_allocations(append_rows, appended_rows_are_there);
+    fail_allocations(TRIAL(append_rows, appended_rows_are_there));
 }
 
 static void repairs_without_memory(void)
 {
-    fail_allocations(repair_torn, repaired_or_as_it_was);
+    fail_allocations(TRIAL(repair_torn, repaired_or_as_it_was));
 }
 
-/* ------------------------------------------------------------------ threads */
+/* ------------------------------------------------------------------ a store of one's own */
+
+static void own_stores_without_memory(void)
+{
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_GROUP);
+    fail_allocations(TRIAL(run_with_own_store, store_has_what_was_written));
+    choose_backup_run(WITH_THREADS, true, 0, false, FACPOOL_DURABILITY_BATCH);
+    fail_allocations(TRIAL(run_with_own_store, store_has_what_was_written));
+    scenario_backup.sink = NULL;
+    CHECK_INT(run_with_own_store(), 0);
+    fail_allocations(TRIAL(read_own_store, NULL));
+}
+
+/* ------------------------------------------------------------------ formats */
+
+static void overwriting_without_memory(void)
+{
+    make_part();
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
+    fail_allocations(TRIAL(run_overwriting, file_can_be_completed));
+}
 
 /* What differs between formats: encoding, recovery, reading, repair. */
-static void other_formats_without_memory(void)
+static void other_format_without_memory(void)
 {
-    for (size_t i = 0; i < 2; i++) {
-        choose_format(other_formats[i]);
-        make_part();
-        choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
-        fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, false);
-        choose_backup_run(WITH_THREADS, true, FACPOOL_RESULTS_KEEP, false,
-                          FACPOOL_DURABILITY_GROUP);
-        fail_each(run_resumed, file_can_be_completed, CALL_ALLOC, ENOMEM, true);
-        make_part();
-        fail_each(append_rows, appended_rows_are_there, CALL_ALLOC, ENOMEM, true);
-        fail_allocations(repair_torn, repaired_or_as_it_was);
-        unlink(path);
-        complete_backup();
-        fail_allocations(read_everything, NULL);
-    }
-    choose_format(".fpb");
-}
-
-static void runs_that_get_no_thread(void)
-{
-    choose_run(WITH_THREADS, false, 0);
-    fail_each(run_once, NULL, CALL_THREAD, EAGAIN, false);
-    fail_each(run_started, NULL, CALL_THREAD, EAGAIN, false);
-    choose_backup_run(WITH_THREADS, false, 0, false, FACPOOL_DURABILITY_GROUP);
-    fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
-    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, false, FACPOOL_DURABILITY_GROUP);
-    fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
+    make_part();
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_NONE);
+    fail_each(TRIAL(run_fresh, file_can_be_completed), alone);
+    choose_backup_run(WITH_THREADS, true, FACPOOL_RESULTS_KEEP, false, FACPOOL_DURABILITY_GROUP);
+    fail_allocations(TRIAL(run_resumed, file_can_be_completed));
+    make_part();
+    fail_allocations(TRIAL(append_rows, appended_rows_are_there));
+    fail_allocations(TRIAL(repair_torn, repaired_or_as_it_was));
 }
 
 /* ------------------------------------------------------------------ worker processes */
-
-#ifdef __linux__
 
 /* Calls fail in the test's own process alone: what its workers meet is theirs to survive. */
 static void process_runs_without_memory(void)
 {
     choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
-    fail_allocations(run_once, NULL);
-    fail_allocations(run_started, NULL);
+    fail_allocations(TRIAL(run_once, NULL));
+    fail_allocations(TRIAL(run_started, NULL));
     choose_run(FACPOOL_EXECUTOR_PROCESS, true, 0);
-    fail_each(run_once, NULL, CALL_ALLOC, ENOMEM, false);
+    fail_each(TRIAL(run_once, NULL), alone);
     choose_backup_run(FACPOOL_EXECUTOR_PROCESS, false, FACPOOL_RESULTS_KEEP, false,
                       FACPOOL_DURABILITY_GROUP);
-    fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, false);
+    fail_each(TRIAL(run_fresh, file_can_be_completed), alone);
     choose_backup_run(FACPOOL_EXECUTOR_PROCESS, true, 0, true, FACPOOL_DURABILITY_NONE);
-    fail_each(run_fresh, file_can_be_completed, CALL_ALLOC, ENOMEM, true);
+    fail_each(TRIAL(run_fresh, file_can_be_completed), and_all_after);
 }
 
-static void runs_that_get_no_process(void)
+/* ------------------------------------------------------------------ all of it */
+
+static void other_format(const char *suffix)
 {
-    choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
-    fail_each(run_once, NULL, CALL_PROCESS, EAGAIN, false);
-    fail_each(run_started, NULL, CALL_PROCESS, EAGAIN, true);
-    fail_each(run_once, NULL, CALL_THREAD, EAGAIN, false);
-    choose_backup_run(FACPOOL_EXECUTOR_PROCESS, false, 0, false, FACPOOL_DURABILITY_GROUP);
-    fail_each(run_fresh, file_can_be_completed, CALL_PROCESS, EAGAIN, false);
-    fail_each(run_fresh, file_can_be_completed, CALL_THREAD, EAGAIN, false);
+    choose_format(suffix);
+    printf("%s\n", file_name);
+    RUN_FAILING(other_format_without_memory);
+    RUN_FAILING(overwriting_without_memory);
+    RUN_FAILING(questions_without_memory);
 }
-
-/* Workers and helper that get no memory, or no process: the run ends, one way or the other, with
- * every row right or missing. */
-static void workers_without_memory(void)
-{
-    choose_run(FACPOOL_EXECUTOR_PROCESS, false, 0);
-    CHECK_INT(run_once(), 0); /* makes what is made once */
-    balance before = take_balance();
-    for (long at = 1; at <= 40; at++)
-        for (int kind = 0; kind < 4; kind++) {
-            fail_call(kind < 2 ? CALL_ALLOC : CALL_PROCESS, at, kind % 2, ENOMEM);
-            failing_process = -(int)getpid(); /* all others */
-            facpool_result *result = NULL;
-            int rc = facpool_run(tasks, &scenario_options, &result, &err);
-            stop_failing();
-            CHECK(rc == 0 || rc == FACPOOL_E_NOMEM || rc == FACPOOL_E_WORKER ||
-                  rc == FACPOOL_E_SYSTEM || rc == FACPOOL_E_TASK);
-            for (size_t i = 0; result && i < N_TASKS; i++) {
-                int status = facpool_result_status(result)[i];
-                CHECK(status == status_of(i) || status == FACPOOL_STATUS_CRASHED ||
-                      (rc && status == FACPOOL_STATUS_NONE));
-            }
-            facpool_result_free(result);
-            check_balance(&before);
-        }
-}
-
-#endif
 
 int main(void)
 {
+    static const call_kind kinds[] = {CALL_ALLOC, CALL_MAP};
     if (!begin("alloc"))
         return EXIT_FAILURE;
-    RUN(task_sets_without_memory);
-    RUN(runs_in_memory_without_memory);
-    RUN(runs_with_a_backup_without_memory);
-    RUN(resumes_without_memory);
-    RUN(runs_whose_own_allocator_fails);
-    RUN(questions_without_memory);
-    RUN(appends_without_memory);
-    RUN(repairs_without_memory);
-    RUN(other_formats_without_memory);
-    RUN(runs_that_get_no_thread);
-#ifdef __linux__
-    RUN(process_runs_without_memory);
-    RUN(runs_that_get_no_process);
-    RUN(workers_without_memory);
-#endif
-    free_part();
-    return end();
+    most_failing = of_tier(20, UINT_MAX, UINT_MAX);
+    RUN_FAILING(task_sets_without_memory);
+    RUN_FAILING(runs_in_memory_without_memory);
+    RUN_FAILING(runs_with_a_backup_without_memory);
+    RUN_FAILING(resumes_without_memory);
+    RUN_FAILING(runs_whose_own_allocator_fails);
+    RUN_FAILING(questions_without_memory);
+    RUN_FAILING(results_as_arrow_without_memory);
+    RUN_FAILING(appends_without_memory);
+    RUN_FAILING(repairs_without_memory);
+    RUN_FAILING(overwriting_without_memory);
+    RUN_FAILING(own_stores_without_memory);
+    RUN_FAILING(process_runs_without_memory);
+    for (size_t i = 1; i < N_FORMATS; i++)
+        other_format(all_formats[i]);
+    end_world();
+    return END_FAILING(kinds);
 }

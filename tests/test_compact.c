@@ -442,7 +442,8 @@ static void a_full_disk_changes_nothing(void)
 static void a_kill_leaves_the_old_file_or_the_new_one(void)
 {
     random_numbers r = {environment_seed()};
-    unsigned cycles = (unsigned)environment_number("FACPOOL_TEST_KILLS", 50), renewed = 0;
+    unsigned cycles = (unsigned)environment_number("FACPOOL_TEST_KILLS", of_tier(12, 60, 3000));
+    unsigned renewed = 0;
     for (int f = 0; f < N_FORMATS; f++) {
         const char *path = scratch_path("a");
         if (!has_format(formats[f]))

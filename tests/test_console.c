@@ -132,6 +132,45 @@ static void elsewhere_a_line_comes_now_and_then(void)
     free(text);
 }
 
+/* What a new console says of one moment. */
+static const char *line_of(uint64_t total, double rate, double eta_s)
+{
+    static char line[256];
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    facpool_console *console = NULL;
+    CHECK_OK(facpool_console_new(&console, stream, &err), err);
+    facpool_progress p = progress_at(207, 20);
+    p.total = total;
+    p.done = total ? total - 1 : 0;
+    p.rate = rate;
+    p.eta_s = eta_s;
+    p.skipped = 3;
+    facpool_console_progress(&p, console);
+    snprintf(line, sizeof line, "%s", text ? text : "");
+    facpool_console_free(console);
+    fclose(stream);
+    free(text);
+    return line;
+}
+
+static void rates_and_times_of_all_sizes_are_short(void)
+{
+    static const struct {
+        double rate;
+        double eta_s;
+        const char *shown;
+    } lines[] = {{0.25, -1, "0.25/s  ETA ?"},           {12.4, 0, "12/s  ETA 0 s"},
+                 {9999, 59.4, "9999/s  ETA 59 s"},      {10000, 59.6, "10 k/s  ETA 1:00"},
+                 {2.5e6, 7509, "2.5 M/s  ETA 2:05:09"}, {1e9, 356400, "1000.0 M/s  ETA 4 d 03:00"}};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        CHECK(strstr(line_of(1000, lines[i].rate, lines[i].eta_s), lines[i].shown));
+    CHECK(strstr(line_of(1000, 1, 1), "3 skipped"));
+    CHECK(strstr(line_of(1000000, 1, 1), " 99.9 %")); /* 100 % is said only when it is true */
+    CHECK(strstr(line_of(0, 1, 1), "100.0 %"));
+}
+
 static void no_stream_is_refused(void)
 {
     facpool_console *console = NULL;
@@ -158,6 +197,7 @@ int main(void)
         printf("SKIP: no pseudo-terminal to be had: /dev/pts is not mounted\n");
     }
     RUN(elsewhere_a_line_comes_now_and_then);
+    RUN(rates_and_times_of_all_sizes_are_short);
     RUN(no_stream_is_refused);
     return TEST_END();
 }

@@ -105,7 +105,7 @@ static void a_damaged_page_spoils_no_other_and_comes_back_once(void)
     run_big(FACPOOL_MODE_CREATE);
     uint8_t *bytes = file_read(path, &size);
     CHECK(bytes);
-    size_t n_tries = format->has_frame ? 250 : 15;
+    size_t n_tries = format->has_frame ? of_tier(60, 250, 10000) : of_tier(4, 15, 600);
     for (size_t i = 0; i < n_tries; i++) {
         size_t byte = mix_bits(i) % size, bit = i % 8;
         bytes[byte] ^= (uint8_t)(1 << bit);

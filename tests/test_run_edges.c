@@ -267,6 +267,32 @@ static void the_first_failed_task_stops_the_run_and_not_the_end_of_its_chunk(voi
     facpool_tasks_free(tasks);
 }
 
+/* ------------------------------------------------------------------ the end of a writer */
+
+/* Who closes wakes the writer's thread, which may have been told to look again in an hour. Where it
+ * does not, this test does not end. */
+static void closing_does_not_wait_for_flush_ms(void)
+{
+    static const char *const names[] = {"a"};
+    static const char *const codes[] = {"000001"};
+    static const int64_t dates[] = {20240102};
+    static const double factors[] = {1.5};
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.flush_ms = 3600000;
+    backup.durability = FACPOOL_DURABILITY_NONE; /* so that no sync is due sooner */
+    facpool_writer *writer = NULL;
+    CHECK_OK(facpool_writer_open(&writer, &backup, names, 1, &err), err);
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    rows.n = 1;
+    rows.dates = dates;
+    rows.codes = codes;
+    rows.factors = factors;
+    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    pause_ms(20); /* the thread may sleep by now: it must be woken, not find out by itself */
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+}
+
 /* ------------------------------------------------------------------ stop_if_first_fail and resume
  */
 
@@ -417,6 +443,7 @@ static void run_all(int32_t which)
     RUN(a_result_notices_that_its_backup_was_replaced);
     RUN(a_missing_place_for_the_result_is_refused_at_the_start);
     RUN(the_first_failed_task_stops_the_run_and_not_the_end_of_its_chunk);
+    RUN(closing_does_not_wait_for_flush_ms);
     RUN(failures_that_fail_again_do_not_stop_a_resumed_run);
     RUN(rows_done_before_in_a_group_do_not_count_as_gone_well);
 }

@@ -174,6 +174,38 @@ static void wide_rows_go_into_smaller_blocks(void)
     }
 }
 
+static size_t ten_rows(size_t n_factors)
+{
+    (void)n_factors;
+    return 10;
+}
+
+/* A batch with so many factors that it takes several blocks: here a format that takes ten rows
+ * each, and a batch of 35. */
+static void a_batch_may_take_several_blocks(void)
+{
+    fp_format format = fp_format_binary;
+    format.most_rows = ten_rows;
+    fp_log_settings settings = {.format = &format, .path = path_of("several.fpb")};
+    fp_schema schema;
+    fp_log *log;
+    fp_codes codes = {0};
+    fp_batch batch;
+    rows expected = make_rows(35, FACPOOL_STATUS_OK);
+    CHECK_OK(fp_schema_init(&schema, ROW_FACTORS, row_names, NULL, &err), err);
+    CHECK_OK(fp_log_create(&log, &settings, &schema, NULL, &err), err);
+    fp_codes_init(&codes, NULL);
+    CHECK_OK(batch_of(&batch, &codes, &expected, 0, 35, &err), err);
+    CHECK_OK(fp_log_append(log, &batch, &err), err);
+    CHECK_INT(log->contents.index.n, 4);
+    CHECK_OK(fp_log_close(log, &err), err);
+    check_file(settings.path, &expected);
+    fp_batch_free(&batch);
+    fp_codes_free(&codes);
+    fp_schema_free(&schema);
+    rows_free(&expected);
+}
+
 /* ------------------------------------------------------------------ modes */
 
 static void create_leaves_an_existing_file_alone(void)
@@ -541,6 +573,7 @@ int main(void)
     RUN(codes_of_all_kinds_come_back_in_byte_order);
     RUN(codes_without_a_rank_give_the_same_dictionary);
     RUN(wide_rows_go_into_smaller_blocks);
+    RUN(a_batch_may_take_several_blocks);
     RUN(create_leaves_an_existing_file_alone);
     RUN(an_empty_file_counts_as_absent);
     RUN(resume_creates_then_continues);

@@ -76,4 +76,8 @@ int fp_texts_encode(fp_codec *codec, const fp_texts *texts, size_t i0, size_t n,
 int fp_texts_decode(fp_codec *codec, const uint8_t *bytes, size_t size, size_t n, fp_texts *out,
                     facpool_error *err);
 
+/* The same for texts of at most so many bytes each: no page of them takes more memory. */
+int fp_short_texts_decode(fp_codec *codec, const uint8_t *bytes, size_t size, size_t n,
+                          size_t most_each, fp_texts *out, facpool_error *err);
+
 #endif

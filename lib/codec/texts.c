@@ -59,11 +59,11 @@ int fp_texts_encode(fp_codec *codec, const fp_texts *texts, size_t i0, size_t n,
 
 /* The content of a page that came compressed, in codec->trial. Its size is bounded before memory
  * is taken for it. */
-static int decompress_content(fp_codec *codec, fp_bytes *in, size_t n, fp_bytes *content,
-                              facpool_error *err)
+static int decompress_content(fp_codec *codec, fp_bytes *in, size_t n, size_t most_each,
+                              fp_bytes *content, facpool_error *err)
 {
     size_t left = in->size - in->at, size = fp_compressed_content(in->data + in->at, left);
-    if (size == SIZE_MAX || size < 2 * n || size - 2 * n > n * TEXT_MAX_BYTES)
+    if (size == SIZE_MAX || size < 2 * n || size - 2 * n > n * most_each)
         return fp_corrupt(err, "impossible size of texts");
     codec->trial.size = 0;
     uint8_t *room = fp_buffer_reserve(&codec->trial, size);
@@ -107,13 +107,19 @@ static int add_texts(fp_texts *out, fp_bytes *content, size_t n, facpool_error *
 int fp_texts_decode(fp_codec *codec, const uint8_t *bytes, size_t size, size_t n, fp_texts *out,
                     facpool_error *err)
 {
+    return fp_short_texts_decode(codec, bytes, size, n, TEXT_MAX_BYTES, out, err);
+}
+
+int fp_short_texts_decode(fp_codec *codec, const uint8_t *bytes, size_t size, size_t n,
+                          size_t most_each, fp_texts *out, facpool_error *err)
+{
     fp_bytes in = {.data = bytes, .size = size};
     unsigned kind = fp_bytes_u8(&in);
     if (in.failed || kind > TEXT_ZSTD || n > SIZE_MAX / (2 + TEXT_MAX_BYTES))
         return fp_corrupt(err, "unknown kind of text page");
     fp_bytes content = in;
     if (kind == TEXT_ZSTD) {
-        int code = decompress_content(codec, &in, n, &content, err);
+        int code = decompress_content(codec, &in, n, most_each, &content, err);
         if (code)
             return code;
     }

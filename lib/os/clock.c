@@ -46,7 +46,10 @@ void fp_sleep_ns(int64_t ns)
 
 static int random_from_device(unsigned char *out, size_t n, facpool_error *err)
 {
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    int fd = -1;
+    do {
+        fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
     int failure = fd < 0 ? errno : 0;
     for (size_t done = 0; done < n && !failure;) {
         ssize_t result = read(fd, out + done, n - done);

@@ -27,10 +27,18 @@ int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *e
  * never through a symbolic link. out->path is its name. */
 int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err);
 
+/* The same to take the place of `like`, whose rights it has: see fp_file_take_rights. */
+int fp_file_create_temp_like(fp_file *out, const char *path, const fp_file *like,
+                             facpool_error *err);
+
 /* Gives the temporary file its final name and syncs the folder. Without `replace` an existing file
  * there is FACPOOL_E_EXISTS. The file itself must have been synced. On success file->path is
  * `path`. */
 int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error *err);
+
+/* Makes the name of a file that is there outlast a power failure: who gave it may have been killed
+ * before its folder was synced. Symbolic links are followed. Errors: IO, NOMEM. */
+int fp_file_sync_name(const char *path, facpool_error *err);
 
 /* Gives a new file the permissions of the one whose place it is to take, and its owner and group
  * where this process may. Errors: IO. */
@@ -74,8 +82,8 @@ int fp_path_absolute(char **out, const char *path, const facpool_allocator *allo
                      facpool_error *err);
 
 /* The file that a path leads to, symbolic links followed, in memory of the caller's; the path as it
- * is where nothing is there yet. Errors: NOT_FOUND (a link that leads nowhere, naming where),
- * NOMEM.
+ * is where nothing is there yet. Errors: NOT_FOUND (a link that leads nowhere, naming where), IO (a
+ * link that can't be followed), NOMEM.
  */
 int fp_path_resolve(char **out, const char *path, facpool_error *err);
 

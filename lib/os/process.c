@@ -224,10 +224,13 @@ int fp_channel_send(int end, const void *message, size_t bytes, int fd, facpool_
     do
         n = sendmsg(end, &letter, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return fp_fail_errno(err, FACPOOL_E_SYSTEM, errno,
-                             "the other end of the worker processes' socket does not answer");
-    return 0;
+    if (n >= 0)
+        return 0;
+    int failure = errno;
+    bool is_other_end = failure == EAGAIN || failure == EWOULDBLOCK || failure == EPIPE ||
+                        failure == ECONNRESET || failure == ENOTCONN;
+    return fp_fail_errno(err, is_other_end ? FACPOOL_E_BUSY : FACPOOL_E_SYSTEM, failure,
+                         "a message to the worker processes can't be sent");
 }
 
 static int taken_descriptor(struct msghdr *letter)

@@ -40,7 +40,8 @@ void fp_channel_close(int end); /* takes -1 */
 void fp_channel_shut(int end);  /* ends it also for copies that other processes hold; takes -1 */
 
 /* Sends one message, with a descriptor where `fd` is not -1. Never waits, never raises SIGPIPE.
- * Errors: SYSTEM (the other end is gone, or so far behind that nothing more goes in). */
+ * Errors: BUSY (the other end is so far behind that nothing more goes in, or gone, which receiving
+ * tells), SYSTEM. */
 int fp_channel_send(int end, const void *message, size_t bytes, int fd, facpool_error *err);
 
 /* Takes a message of at most `bytes` bytes: its length; 0 at the end, FP_CHANNEL_EMPTY where

@@ -57,7 +57,7 @@ static int fail_create(const char *path, int os_errno, facpool_error *err)
                          path);
 }
 
-int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
+static int create_temp(fp_file *out, const char *path, mode_t mode, facpool_error *err)
 {
     int failure = EEXIST;
     for (int attempt = 0; attempt < CREATE_ATTEMPTS && failure == EEXIST; attempt++) {
@@ -67,7 +67,7 @@ int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
             return fp_error_copy(err, &cause);
         int fd = -1;
         do {
-            fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+            fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
         } while (fd < 0 && errno == EINTR);
         if (fd >= 0) {
             *out = (fp_file){fd, name, 0};
@@ -77,6 +77,21 @@ int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
         fp_free(NULL, name);
     }
     return fail_create(path, failure, err);
+}
+
+int fp_file_create_temp(fp_file *out, const char *path, facpool_error *err)
+{
+    return create_temp(out, path, 0666, err);
+}
+
+int fp_file_create_temp_like(fp_file *out, const char *path, const fp_file *like,
+                             facpool_error *err)
+{
+    /* Who may not read that one opens this one at no moment, not even while it is empty. */
+    int rc = create_temp(out, path, 0600, err);
+    if (!rc && (rc = fp_file_take_rights(out, like, err)))
+        fp_file_discard(out);
+    return rc;
 }
 
 /* Gives `to` to the file named `from` unless something is there. Returns 0 or an errno. */
@@ -106,7 +121,9 @@ static int open_folder(int *fd, const char *path, facpool_error *err)
         return fp_fail_nomem(err, length + 1);
     memcpy(folder, name, length);
     folder[length] = '\0';
-    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    do {
+        *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    } while (*fd < 0 && errno == EINTR);
     int failure = *fd < 0 ? errno : 0;
     fp_free(NULL, folder);
     if (failure == 0 || failure == EACCES)
@@ -128,6 +145,19 @@ static int sync_folder(int fd, const char *path, facpool_error *err)
                          "file '%s' is in place, but its folder can't be synced: its name may not "
                          "outlast a power failure",
                          path);
+}
+
+int fp_file_sync_name(const char *path, facpool_error *err)
+{
+    char resolved[PATH_MAX];
+    int folder = -1;
+    const char *name = realpath(path, resolved) ? resolved : path;
+    int code = open_folder(&folder, name, err);
+    if (!code)
+        code = sync_folder(folder, name, err);
+    if (folder >= 0)
+        (void)close(folder);
+    return code;
 }
 
 /* Gives the temporary file its name. */
@@ -229,8 +259,16 @@ int fp_path_resolve(char **out, const char *path, facpool_error *err)
 {
     char resolved[PATH_MAX];
     const char *found = realpath(path, resolved);
-    if (!found && errno == ENOENT && fp_path_exists(path))
+    struct stat status;
+    bool is_link = !found && lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+    if (is_link) /* what it leads to may have been made just now */
+        found = realpath(path, resolved);
+    int failure = found ? 0 : errno;
+    if (is_link && failure == ENOENT)
         return refuse_dangling(path, err);
+    if (is_link && failure) /* or a new file would take the place of the link itself */
+        return fp_fail_errno(err, FACPOOL_E_IO, failure, "the symbolic link '%s' can't be followed",
+                             path);
     /* What else is wrong with a path is said by whoever opens it. */
     char *copy = fp_strdup(NULL, found ? found : path);
     if (!copy)

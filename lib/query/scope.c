@@ -81,7 +81,13 @@ static bool codes_overlap(const fp_block *a, const fp_block *b)
     return strcmp(a->code_min, b->code_max) <= 0 && strcmp(b->code_min, a->code_max) <= 0;
 }
 
-/* Marks blocks of different sources whose ranges overlap. `sorted` is in order of date_min. */
+/* Blocks of one source have no ok row in common, unless it can't tell. */
+static bool may_share_keys(const fp_scope_block *a, const fp_scope_block *b)
+{
+    return a->source_index != b->source_index || a->source->may_repeat;
+}
+
+/* Marks blocks that may share keys and whose ranges overlap. `sorted` is in order of date_min. */
 static void mark_overlaps(fp_scope_block **sorted, size_t n)
 {
     size_t tests = 0;
@@ -94,7 +100,7 @@ static void mark_overlaps(fp_scope_block **sorted, size_t n)
                 return;
             }
             fp_scope_block *a = sorted[i], *b = sorted[j];
-            if (a->source_index == b->source_index || (a->contested && b->contested))
+            if (!may_share_keys(a, b) || (a->contested && b->contested))
                 continue;
             if (codes_overlap(a->block, b->block))
                 a->contested = b->contested = true;
@@ -102,7 +108,7 @@ static void mark_overlaps(fp_scope_block **sorted, size_t n)
     }
 }
 
-/* Ok rows can only lose to ok rows of another source; so blocks without any are left aside. */
+/* Ok rows can only lose to ok rows; so blocks without any are left aside. */
 static int find_overlaps(fp_question *q, facpool_error *err)
 {
     fp_scope_block **sorted = fp_alloc(NULL, q->n_blocks * sizeof *sorted);
@@ -120,7 +126,8 @@ static int find_overlaps(fp_question *q, facpool_error *err)
 
 static int find_contested(fp_question *q, facpool_error *err)
 {
-    int rc = q->n_sources > 1 ? find_overlaps(q, err) : 0;
+    bool may_overlap = q->n_sources > 1 || (q->n_sources == 1 && q->sources[0]->may_repeat);
+    int rc = may_overlap ? find_overlaps(q, err) : 0;
     for (size_t i = 0; i < q->n_blocks; i++) {
         fp_scope_block *block = &q->blocks[i];
         bool may_lose = !block->block->all_ok && !fp_filter_ok_only(&q->filter) &&

@@ -194,12 +194,17 @@ static int check_codes(const uint32_t *codes, uint32_t n, size_t n_codes, facpoo
 static int read_checked(fp_stream *stream, uint32_t column, uint32_t first_page, uint32_t n_pages,
                         void *scratch, const void **out, facpool_error *err)
 {
-    int rc = stream->scope->source->type->read(stream->open, &stream->question->context, column,
-                                               first_page, n_pages, scratch, out, err);
-    if (!rc && column == FP_COLUMN_CODE)
-        rc =
-            check_codes(*out, count_rows(stream, first_page, n_pages), stream->open->codes->n, err);
-    return rc;
+    fp_read_context *context = &stream->question->context;
+    int rc = stream->scope->source->type->read(stream->open, context, column, first_page, n_pages,
+                                               scratch, out, err);
+    if (rc || column != FP_COLUMN_CODE)
+        return rc;
+    /* Of a page of which only some rows are wanted the others need not be there. */
+    bool is_part = n_pages == 1 && context->wanted_end;
+    uint32_t first = is_part ? context->wanted_first : 0;
+    uint32_t end = is_part ? context->wanted_end : count_rows(stream, first_page, n_pages);
+    const uint32_t *codes = *out;
+    return check_codes(codes + first, end - first, stream->open->codes->n, err);
 }
 
 /* For a column: codes as a source gives them, in the place of their numbers. */

@@ -125,13 +125,17 @@ static int look_at_backup(facpool_job *job, facpool_error *err)
     const fp_config *config = &job->config;
     fp_source *source = NULL;
     bool absent = false;
-    int rc = is_absent(&config->backup, &absent, err);
-    if (rc || absent)
-        return rc;
+    facpool_error cause = FACPOOL_ERROR_INIT; /* that there is no backup yet is no news */
+    int rc = is_absent(&config->backup, &absent, &cause);
+    if (!rc && absent)
+        return 0;
     fp_store store = {config->backup.sink, config->backup.sink_user, config->backup_path};
-    rc = fp_store_source(&source, &store, NULL, err);
+    if (!rc)
+        rc = fp_store_source(&source, &store, NULL, &cause);
+    if (rc == FACPOOL_E_NOT_FOUND && store.type)
+        return 0;
     if (rc)
-        return store.type && rc == FACPOOL_E_NOT_FOUND ? 0 : rc;
+        return fp_error_copy(err, &cause);
     remember_file(job, &source->schema);
     job->opening.damaged_blocks = source->n_damaged;
     if (config->backup.mode == FACPOOL_MODE_CREATE) {

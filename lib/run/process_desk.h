@@ -46,8 +46,8 @@ typedef struct fp_desk {
      * to the limit can be begun. begun may have run past the limit. */
     alignas(64) _Atomic uint64_t claim;
 
-    /* finished slots: the first of the chunk in hand, and how many of it. A chunk begins where the
-     * one before ended */
+    /* finished slots: the first of the chunk in hand (with FP_CHUNK_IS_FRESH: nothing of it), and
+     * how many of it. A chunk begins where the one before ended */
     alignas(64) atomic_size_t chunk_first;
     atomic_size_t chunk_finished;
     _Atomic uint32_t attempt_shown; /* of the call in hand */
@@ -141,15 +141,20 @@ static inline uint32_t fp_claim_begun(uint64_t word)
     return begun < limit ? begun : limit;
 }
 
+/* In chunk_first while a chunk is taken in hand: chunk_finished is still that of the one before. */
+#define FP_CHUNK_IS_FRESH (~(SIZE_MAX >> 1))
+
 /* Slots that are finished: of a batch chunk all or none. Pairs with the release stores of the
- * worker: rows and marks are seen. */
+ * worker: rows and marks are seen. Never less than once was shown, wherever the worker dies. */
 static inline size_t fp_desk_finished(const fp_desk *desk)
 {
     size_t first = atomic_load_explicit(&desk->chunk_first, memory_order_acquire);
     size_t finished = atomic_load_explicit(&desk->chunk_finished, memory_order_acquire);
     size_t now = atomic_load_explicit(&desk->chunk_first, memory_order_acquire);
     /* Where another chunk began in between, what lies before it is whole. */
-    return now == first ? first + finished : now;
+    if (now != first || now & FP_CHUNK_IS_FRESH)
+        return now & ~FP_CHUNK_IS_FRESH;
+    return first + finished;
 }
 
 /* Rings: wakes who sleeps by these two words. */

@@ -291,15 +291,15 @@ void fp_pool_ring(const facpool_job *job)
 
 /* ------------------------------------------------------------------ talking */
 
-/* False: the helper is gone, which receive tells, or behind with its letters. */
-static bool tell(fp_pool *pool, fp_letter_kind kind, uint32_t seat)
+/* BUSY: the helper is gone, which receive tells, or behind with its letters. */
+static int tell(fp_pool *pool, fp_letter_kind kind, uint32_t seat, facpool_error *err)
 {
     fp_letter letter = {.magic = FP_HELPER_MAGIC,
                         .version = fp_helper_version(),
                         .kind = (uint32_t)kind,
                         .seat = seat,
                         .n_endings = pool->seats[seat].n_endings};
-    return !fp_channel_send(pool->end, &letter, sizeof letter, -1, NULL);
+    return fp_channel_send(pool->end, &letter, sizeof letter, -1, err);
 }
 
 int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, facpool_error *err)
@@ -317,14 +317,15 @@ int fp_pool_start_worker(fp_pool *pool, const facpool_job *job, uint32_t seat, f
     state->pid = 0;
     if (job->config.process.one_worker_each)
         return make_helper(pool, job, seat, &state->end, err);
-    state->is_taken = tell(pool, FP_LETTER_START, seat); /* else it is told again */
-    return 0;
+    int rc = tell(pool, FP_LETTER_START, seat, err);
+    state->is_taken = !rc; /* else it is told again, where that has a chance */
+    return rc == FACPOOL_E_BUSY ? 0 : rc;
 }
 
 void fp_pool_kill_worker(fp_pool *pool, uint32_t seat, fp_kill_reason reason)
 {
     fp_seat_state *state = &pool->seats[seat];
-    if (!pool->one_worker_each && !tell(pool, FP_LETTER_KILL, seat))
+    if (!pool->one_worker_each && tell(pool, FP_LETTER_KILL, seat, NULL))
         return; /* asked again where it matters */
     state->reason = reason;
     if (pool->one_worker_each && state->pid > 0 && !state->has_ended)
@@ -365,7 +366,7 @@ static int hear_worker(fp_pool *pool, uint32_t seat, facpool_error *err)
     fp_seat_state *state = &pool->seats[seat];
     while (state->end >= 0) {
         fp_letter letter;
-        int n = fp_channel_receive(state->end, &letter, sizeof letter, NULL, false, NULL);
+        int n = fp_channel_receive(state->end, &letter, sizeof letter, NULL, false, err);
         if (n == FP_CHANNEL_EMPTY && !(state->pid > 0 && fp_process_is_gone(state->pid)))
             return 0; /* its socket may outlive it in a process that it started */
         bool is_whole = n == (int)sizeof letter && letter.magic == FP_HELPER_MAGIC;
@@ -374,6 +375,10 @@ static int hear_worker(fp_pool *pool, uint32_t seat, facpool_error *err)
             continue;
         }
         note_end_of_worker(pool, seat);
+        if (n < 0) {
+            pool->cannot_start = true; /* it may be alive: none may take its place */
+            return n;
+        }
         letter.text[sizeof letter.text - 1] = 0;
         if (is_whole)
             return fp_fail(err, FACPOOL_E_WORKER, "a worker process: %s", letter.text);

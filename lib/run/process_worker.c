@@ -147,7 +147,8 @@ static void take_in_hand(process_worker *p, uint32_t first, uint32_t n)
     for (size_t i = 0; i < n * n_factors; i++)
         w->factors[i] = NAN;
     atomic_store_explicit(&v->desk->attempt_shown, w->first_attempt, memory_order_relaxed);
-    /* In this order, see fp_desk_finished. */
+    /* In this order, see fp_desk_finished: one who dies in between takes nothing finished along. */
+    atomic_store_explicit(&v->desk->chunk_first, first | FP_CHUNK_IS_FRESH, memory_order_release);
     atomic_store_explicit(&v->desk->chunk_finished, 0, memory_order_release);
     atomic_store_explicit(&v->desk->chunk_first, first, memory_order_release);
 }

@@ -94,6 +94,16 @@ uint32_t fp_arrow_section_width(const fp_arrow_layout *layout, uint32_t section)
 /* The section of texts to which a section of offsets belongs, or 0. */
 uint32_t fp_arrow_texts_of(const fp_arrow_layout *layout, uint32_t section);
 
+/* Whether a text of a section of offsets may begin and end there: a forged file's codes and
+ * messages are no longer than others'. */
+static inline bool fp_arrow_text_can_be(uint32_t section, uint32_t begin, uint32_t end)
+{
+    bool is_code = section == FP_SECTION_CODE_OFFSET;
+    uint32_t length = end - begin;
+    return begin <= end && length >= is_code &&
+           length <= (is_code ? FP_CODE_MAX_BYTES : FP_MESSAGE_MAX_BYTES);
+}
+
 /* A stretch of a section's bytes, from the section's begin. */
 typedef struct fp_arrow_stretch {
     uint64_t at;

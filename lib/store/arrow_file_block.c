@@ -124,7 +124,7 @@ static int keep_offsets(block_job *j, uint32_t section, bool *usable)
     *usable = got == wanted && fp_load_u32(j->offsets.data) == 0;
     const uint32_t *offsets = (const uint32_t *)(const void *)j->offsets.data;
     for (uint32_t i = 0; *usable && i < j->layout.n_rows; i++)
-        *usable = offsets[i] <= offsets[i + 1];
+        *usable = fp_arrow_text_can_be(section, offsets[i], offsets[i + 1]);
     uint32_t texts = fp_arrow_texts_of(&j->layout, section);
     *usable = *usable && offsets[j->layout.n_rows] == fp_arrow_section_bytes(&j->layout, texts);
     if (!*usable)

@@ -155,13 +155,13 @@ static int open_block(const fp_source *base, size_t i, fp_read_context *context,
 
 /* ------------------------------------------------------------------ checking rows */
 
-/* Offsets ascend, and stay within their texts. */
+/* Offsets ascend as texts of their kind may be long, and stay within them. */
 static bool offsets_can_be(const arrow_block *b, uint32_t section, const uint32_t *offsets,
                            size_t n)
 {
     bool good = true;
     for (size_t i = 1; i < n; i++)
-        good &= offsets[i - 1] <= offsets[i];
+        good &= fp_arrow_text_can_be(section, offsets[i - 1], offsets[i]);
     return good && offsets[n - 1] <= fp_arrow_section_bytes(&b->layout, section + 1);
 }
 

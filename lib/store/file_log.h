@@ -23,6 +23,8 @@ typedef struct fp_log_contents {
     fp_index_counts counts; /* blocks that can't be listed, or are not listed any more */
     uint64_t first_damage;  /* offset, where counts.damaged > 0 */
     bool closed;            /* an index block is the last thing before `end` */
+    bool lost_index;        /* an index block may be among what is damaged, and none since: blocks
+                               may be listed that were given up, whose rows are there again */
     fp_log_index index;
 } fp_log_contents;
 
@@ -128,9 +130,10 @@ typedef struct fp_log {
     fp_lock lock; /* guards all below */
     bool lock_ready;
     fp_log_contents contents;
-    bool syncing;     /* a thread is in a sync, without the lock */
-    bool failed;      /* then `failure` says why, for good */
-    bool sync_failed; /* nothing unsynced can be believed to be there */
+    uint64_t begun_at; /* where a file ended that was there before; 0 in a new one */
+    bool syncing;      /* a thread is in a sync, without the lock */
+    bool failed;       /* then `failure` says why, for good */
+    bool sync_failed;  /* nothing unsynced can be believed to be there */
     facpool_error failure;
     fp_encoder *idle_encoders;
 } fp_log;
@@ -162,6 +165,9 @@ int fp_log_source_of(fp_log *log, fp_source **out, facpool_error *err);
 /* Ends the file well (index, sync, its name if it is hidden), frees the log, also on error. */
 int fp_log_close(fp_log *log, facpool_error *err);
 void fp_log_free(fp_log *log); /* as it is: a hidden file is gone */
+
+/* Writes spaces over n bytes of a file of lines. */
+int fp_log_blank(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err);
 
 /* Appends an index block and, where the durability syncs at all, syncs before and after. Lock
  * held. */

@@ -82,12 +82,13 @@ static int name_file(fp_schema *schema, const fp_format *format, const fp_schema
 }
 
 /* Writes the header into a file that nobody sees yet and that is locked before anyone can. */
-static int write_header(fp_log *log, const char *path, facpool_error *err)
+static int write_header(fp_log *log, const char *path, const fp_file *victim, facpool_error *err)
 {
     fp_buffer header = {0};
     int rc = log->format->encode_header(&log->schema, &header, err);
     if (!rc)
-        rc = fp_file_create_temp(&log->file, path, err);
+        rc = victim ? fp_file_create_temp_like(&log->file, path, victim, err)
+                    : fp_file_create_temp(&log->file, path, err);
     if (rc) {
         fp_buffer_free(&header);
         return rc;
@@ -141,9 +142,7 @@ int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema
         return rc;
     rc = name_file(&log->schema, log->format, wanted, settings->keep_identity, err);
     if (!rc)
-        rc = write_header(log, settings->path, err);
-    if (!rc && victim && (rc = fp_file_take_rights(&log->file, victim, err)))
-        fp_file_discard(&log->file);
+        rc = write_header(log, settings->path, victim, err);
     if (!rc)
         rc = settings->hidden ? publish_later(log, settings->path, victim, err)
                               : publish_now(log, settings->path, victim != NULL, err);
@@ -155,8 +154,8 @@ int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema
     return 0;
 }
 
-/* Spaces, and a newline now and then: a line that is longer than any row is never called blank. */
-static int write_blanks(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err)
+/* A newline now and then: a line that is longer than any row is never called blank. */
+int fp_log_blank(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err)
 {
     char blanks[BLANK_LINE_BYTES];
     memset(blanks, ' ', sizeof blanks);
@@ -181,7 +180,7 @@ static int blank_bad_lines(fp_log *log, const fp_place *place, uint64_t *n, facp
         if (!rc && bad == UINT64_MAX)
             break;
         if (!rc)
-            rc = write_blanks(&log->file, bad, bytes, err);
+            rc = fp_log_blank(&log->file, bad, bytes, err);
         if (rc)
             return rc;
         n_blanked++;
@@ -247,16 +246,19 @@ static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uin
 }
 
 /* Cuts off the torn tail, before anything is appended where it was. What a killed writer left is
- * in the kernel, not yet on the disk: syncing makes all of it durable, and known to be. */
-static int settle(fp_log *log, uint64_t file_bytes, facpool_error *err)
+ * in the kernel, not yet on the disk: syncing makes all of it durable, and known to be; its name,
+ * too, which a writer may have given just before it was killed. */
+static int settle(fp_log *log, const char *path, uint64_t file_bytes, facpool_error *err)
 {
     uint64_t end = log->contents.end;
     bool has_tail = file_bytes > end;
+    bool syncs = has_tail || log->durability != FACPOOL_DURABILITY_NONE;
     int rc = has_tail ? fp_file_truncate(&log->file, end, err) : 0;
-    if (rc || (log->durability == FACPOOL_DURABILITY_NONE && !has_tail))
-        return rc;
-    rc = fp_file_sync(&log->file, err);
+    if (!rc && syncs)
+        rc = fp_file_sync(&log->file, err);
     if (!rc)
+        rc = fp_file_sync_name(path, err);
+    if (!rc && syncs)
         log->contents.durable_end = end;
     return rc;
 }
@@ -272,8 +274,9 @@ int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
     uint64_t file_bytes = 0, n_given_up = 0, end;
     rc = take_over(log, settings->path, wanted, &file_bytes, &n_given_up, err);
     end = log->contents.end;
+    log->begun_at = end;
     if (!rc)
-        rc = settle(log, file_bytes, err);
+        rc = settle(log, settings->path, file_bytes, err);
     if (!rc && n_given_up) {
         fp_lock_enter(&log->lock);
         rc = fp_log_end_well(log, err);

@@ -88,6 +88,12 @@ static int refuse_foreign(const opener *o, const fp_file *file, const fp_format 
     return rc;
 }
 
+static int fail_exists(const char *path, facpool_error *err)
+{
+    return fp_fail(err, FACPOOL_E_EXISTS,
+                   "'%s' is there already: resume it, overwrite it, or choose another path", path);
+}
+
 /* An existing file, opened for writing. An empty one counts as absent: a power loss can leave it.
  */
 static int claim(opener *o, fp_file *file, facpool_error *err)
@@ -105,8 +111,14 @@ static int claim(opener *o, fp_file *file, facpool_error *err)
         return fp_fail(err, FACPOOL_E_BUSY, "'%s' keeps being replaced by other processes",
                        o->path);
     }
+    if (is_empty) /* or was, before another writer let go of it */
+        rc = fp_log_probe(file, o->path, &format, &is_empty, err);
+    if (rc)
+        return rc;
     if (is_empty)
         return create(o, file, err);
+    if (o->request->mode == FACPOOL_MODE_CREATE)
+        return fail_exists(o->path, err);
     if (o->request->mode == FACPOOL_MODE_OVERWRITE) {
         rc = refuse_foreign(o, file, format, err);
         return rc ? rc : create(o, file, err);
@@ -126,9 +138,7 @@ static int refuse_existing(const char *path, facpool_error *err)
     rc = fp_file_size(&file, &size, err);
     fp_file_close(&file);
     if (!rc && size > 0)
-        rc =
-            fp_fail(err, FACPOOL_E_EXISTS,
-                    "'%s' is there already: resume it, overwrite it, or choose another path", path);
+        rc = fail_exists(path, err);
     return rc;
 }
 

@@ -41,6 +41,10 @@ typedef struct walk {
     uint64_t next_sequence;
     bool trust_index;
     size_t n_kept_anyway; /* items up to the last one of a writer that never syncs */
+    size_t *living;       /* entries that no index block has given up, of the first n_looked_at */
+    size_t n_living;
+    size_t living_capacity;
+    size_t n_looked_at;
 } walk;
 
 void fp_log_contents_free(fp_log_contents *contents)
@@ -203,6 +207,36 @@ static void accept(fp_log_contents *contents, const walked *item)
     if (item->is_gap && !contents->counts.damaged)
         contents->first_damage = item->offset;
     contents->counts.damaged += item->missing;
+    contents->lost_index = contents->lost_index || item->is_gap;
+}
+
+/* Blocks before an index block, unless an earlier one has given them up: each is then looked at
+ * once more than it is listed, however many index blocks there are. */
+static int gather_living(walk *w, size_t n_entries, facpool_error *err)
+{
+    size_t wanted = w->n_living + n_entries - w->n_looked_at;
+    void *living = w->living;
+    if (fp_grow(NULL, &living, &w->living_capacity, wanted, sizeof *w->living))
+        return fp_fail_nomem(err, wanted * sizeof *w->living);
+    w->living = living;
+    for (; w->n_looked_at < n_entries; w->n_looked_at++)
+        w->living[w->n_living++] = w->n_looked_at;
+    return 0;
+}
+
+static void give_up_unlisted(walk *w, const fp_log_index *listed)
+{
+    size_t at = 0, n_kept = 0;
+    for (size_t i = 0; i < w->n_living; i++) {
+        fp_log_entry *entry = &w->contents->index.entries[w->living[i]];
+        while (at < listed->n && listed->entries[at].sequence < entry->sequence)
+            at++;
+        if (at < listed->n && listed->entries[at].sequence == entry->sequence)
+            w->living[n_kept++] = w->living[i];
+        else
+            entry->is_given_up = true;
+    }
+    w->n_living = n_kept;
 }
 
 /* An index block says which blocks before it count: what it does not list was given up, and what it
@@ -213,18 +247,27 @@ static int adopt_index(walk *w, const walked *item, facpool_error *err)
     int rc = w->format->parse_index(w->place, item->offset, &parsed, err);
     if (rc || !parsed.found)
         return rc;
-    fp_log_index *index = &w->contents->index;
-    size_t listed = 0;
-    for (size_t i = 0; i < item->n_entries; i++) {
-        fp_log_entry *entry = &index->entries[i];
-        while (listed < parsed.index.n && parsed.index.entries[listed].sequence < entry->sequence)
-            listed++;
-        if (listed == parsed.index.n || parsed.index.entries[listed].sequence != entry->sequence)
-            entry->is_given_up = true;
+    rc = gather_living(w, item->n_entries, err);
+    if (!rc) {
+        give_up_unlisted(w, &parsed.index);
+        w->contents->counts = parsed.counts;
+        w->contents->lost_index = false; /* this one tells what they told */
     }
-    w->contents->counts = parsed.counts;
     fp_log_index_free(&parsed.index);
-    return 0;
+    return rc;
+}
+
+/* An index block of which a byte is wrong closes nothing: another one has to be written behind it.
+ */
+static int look_at_index(walk *w, const walked *item, facpool_error *err)
+{
+    fp_block_check check;
+    int rc = w->format->check_block(w->place, item->offset, &check, err);
+    if (rc)
+        return rc;
+    w->contents->closed = check.damaged_parts == 0;
+    w->contents->lost_index = w->contents->lost_index || check.damaged_parts;
+    return w->trust_index ? adopt_index(w, item, err) : 0;
 }
 
 /* Second pass: how far the log goes. */
@@ -241,8 +284,8 @@ static int decide(walk *w, size_t entries_before, facpool_error *err)
             break;
         accept(contents, &w->items[i]);
         contents->index.n = w->items[i].n_entries;
-        if (w->items[i].is_index && w->trust_index)
-            rc = adopt_index(w, &w->items[i], err);
+        if (w->items[i].is_index)
+            rc = look_at_index(w, &w->items[i], err);
         if (rc)
             return rc;
     }
@@ -271,6 +314,7 @@ int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index
     else if (format->lines)
         contents->closed = contents->end == place->window->size;
     fp_free(NULL, w.items);
+    fp_free(NULL, w.living);
     return rc;
 }
 

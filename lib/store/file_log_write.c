@@ -232,6 +232,30 @@ static int publish(fp_log *log, facpool_error *err)
     return rc;
 }
 
+/* Of what a failed sync was to save the kernel may have dropped pages that it still shows until
+ * they are loaded anew: who resumes meanwhile would take these rows for safe. So they are given up,
+ * as damaged ones are, and their tasks run again. Only what this log wrote; where even that can't
+ * be written there is nothing to add to the error that is reported already. */
+static void give_up_unsynced(fp_log *log)
+{
+    fp_log_contents *contents = &log->contents;
+    uint64_t from = contents->durable_end > log->begun_at ? contents->durable_end : log->begun_at;
+    if (contents->end <= from)
+        return;
+    if (log->format->lines) {
+        /* The newline is the same, and was perhaps dropped as well: it is written again. */
+        if (!fp_log_blank(&log->file, from, contents->end - from - 1, NULL))
+            (void)fp_file_write(&log->file, "\n", 1, contents->end - 1, NULL);
+        return;
+    }
+    for (size_t i = contents->index.n; i-- > 0 && contents->index.entries[i].block.offset >= from;)
+        contents->index.entries[i].is_given_up = true;
+    size_t n = fp_log_index_compact(&contents->index);
+    contents->counts.given_up += n;
+    if (n)
+        (void)write_index(log, NULL);
+}
+
 int fp_log_close(fp_log *log, facpool_error *err)
 {
     fp_lock_enter(&log->lock);
@@ -240,6 +264,8 @@ int fp_log_close(fp_log *log, facpool_error *err)
     int rc = log->failed ? refuse(log, err) : fp_log_end_well(log, err);
     if (!rc && log->hidden)
         rc = publish(log, err);
+    if (log->sync_failed && !log->hidden)
+        give_up_unsynced(log);
     /* After a failed write, what was written before it can still be made durable. Where that fails
      * too there is nothing to add to the error that is reported already. */
     if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE && !log->hidden)

@@ -74,6 +74,7 @@ static bool rows_add_up(const fp_front_rules *rules, const fp_front_header *h, c
     uint64_t open_bytes = rules->at + h->header_bytes + directory + h->dictionary_bytes;
     return h->directory_bytes == directory && open_bytes <= block->bytes &&
            block->bytes <= FP_MOST_BLOCK_BYTES && h->n_codes >= 1 && h->n_codes <= block->n_rows &&
+           h->dictionary_bytes <= 1 + (uint64_t)h->n_codes * (2 + FP_CODE_MAX_BYTES) &&
            block->date_min <= block->date_max && block->timestamp_min <= block->timestamp_max &&
            *block->code_min && *block->code_max && statuses_add_up(block);
 }
@@ -123,6 +124,7 @@ bool fp_front_parse(const fp_front_rules *rules, const fp_schema *schema, uint64
     parsed->durable_end = fp_load_u64(bytes + FP_BLOCK_DURABLE_END);
     parsed->unsynced = bytes[FP_BLOCK_FLAGS] & FP_FLAG_UNSYNCED;
     if (block->bytes % FP_BLOCK_ALIGNMENT != 0 || kind < FP_KIND_OK || kind > FP_KIND_INDEX ||
+        (kind == FP_KIND_OK && block->n_rows > fp_front_most_rows(schema->names.n)) ||
         !(parsed->is_index ? index_adds_up(rules, &h) : rows_add_up(rules, &h, bytes)))
         return false;
     parsed->entry.open_bytes = rules->at + h.header_bytes + h.directory_bytes + h.dictionary_bytes;

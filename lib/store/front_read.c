@@ -123,8 +123,8 @@ static int decode_dictionary(const front *f, const fp_front_header *header,
     const uint8_t *stored = f->context->scratch.data + f->entry->open_bytes - size;
     bool sound = fp_checksum(stored, size) == header->dictionary_checksum;
     if (sound) {
-        rc = fp_texts_decode(f->context->codec, stored, size, header->n_codes, &codes->texts,
-                             f->err);
+        rc = fp_short_texts_decode(f->context->codec, stored, size, header->n_codes,
+                                   FP_CODE_MAX_BYTES, &codes->texts, f->err);
         sound = rc != FACPOOL_E_CORRUPT && (rc || codes_are_in_order(&codes->texts));
     }
     return sound ? rc : fp_front_fail_damaged(&f->source->base, f->block, "its dictionary", f->err);

@@ -123,6 +123,8 @@ struct facpool_source {
     uint64_t n_pages;    /* of all blocks */
     uint64_t n_damaged;  /* blocks that can't even be listed */
     uint64_t tail_bytes; /* torn tail, not part of the snapshot */
+    bool may_repeat;     /* damage may hide that a block's rows were stored again: a key may have
+                            several ok rows */
 };
 
 /* Reads as fp_source_type.read does, always into `to`: values of `each` bytes. */

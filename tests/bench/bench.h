@@ -1,8 +1,8 @@
 /* What the benchmarks share: the clock, medians, the table, and the work that is measured.
  * One program, bench, is made of bench_main.c (arguments, table), bench_compute.c, bench_write.c,
- * bench_read.c, bench_scan.c and bench_origin.c (one group of figures each), bench_stores.c (our
- * part of the table of stores that peers.py makes) and the peers. It measures and prints, and tests
- * nothing: correctness is the business of the test programs. */
+ * bench_read.c, bench_scan.c, bench_verify.c and bench_origin.c (one group of figures each),
+ * bench_stores.c (our part of the table of stores that peers.py makes) and the peers. It measures
+ * and prints, and tests nothing: correctness is the business of the test programs. */
 #ifndef FP_BENCH_H
 #define FP_BENCH_H
 
@@ -161,6 +161,7 @@ void bench_settle(const bench_context *context); /* waits until the disk has not
 void bench_compute(const bench_context *context); /* P1, P12 */
 void bench_write(const bench_context *context);   /* P2, P3, P9 */
 void bench_read(const bench_context *context);    /* P5, P6, P7, P8 */
+void bench_verify(const bench_context *context);  /* VERIFY */
 void bench_origin(const bench_context *context);  /* ORIGIN: prints a table of its own */
 
 int bench_memory_child(const char *path, size_t n_dates, size_t n_codes); /* the child of P9 */

@@ -15,7 +15,7 @@ static const char usage[] =
     "usage: bench --dir DIR [--quick] [--only P2,P5]\n"
     "  --dir DIR   an existing folder on a disk (not tmpfs) for some GB of temporary files\n"
     "  --quick     smaller sizes and fewer rounds: to see that it works, not how fast\n"
-    "  --only IDS  only these of P1 P2 P3 P5 P6 P7 P8 P9 P12 ORIGIN\n"
+    "  --only IDS  only these of P1 P2 P3 P5 P6 P7 P8 P9 P12 VERIFY ORIGIN\n"
     "for peers.py, with row sets in folders:\n"
     "       bench --export-backup BACKUP FOLDER\n"
     "       bench --export-synthetic FOLDER DATES CODES\n"
@@ -152,6 +152,7 @@ int main(int argc, char **argv)
     bench_compute(&context);
     bench_write(&context);
     bench_read(&context);
+    bench_verify(&context);
     print_machine(&context);
     print_peers();
     bench_print_table();

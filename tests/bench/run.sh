@@ -6,7 +6,7 @@
 #
 # sh tests/bench/run.sh [--quick] [--only P2,P5] [--dir DIR] [--build DIR]
 #   --quick      smaller sizes, fewer rounds: to see that it works, not how fast
-#   --only IDS   only these of P1 P2 P3 P4 P5 P6 P7 P8 P9 P12 ORIGIN STORES
+#   --only IDS   only these of P1 P2 P3 P4 P5 P6 P7 P8 P9 P12 VERIFY ORIGIN STORES
 #   --dir DIR    where temporary files go (some GB, on a real disk); default: the build folder
 #   --build DIR  build folder; default: build-bench at the root of the repository
 #
@@ -83,7 +83,7 @@ wanted() {
     return 1
 }
 
-if wanted P1 P2 P3 P5 P6 P7 P8 P9 P12 ORIGIN; then
+if wanted P1 P2 P3 P5 P6 P7 P8 P9 P12 VERIFY ORIGIN; then
     run "$build/tests/bench/bench" --dir "$work" $quick ${only:+--only "$only"}
 fi
 if wanted P4 STORES; then

@@ -1,0 +1,206 @@
+/* What a resuming writer finds: a hole behind what was synced or within it, a block that was torn,
+ * a block or a line that is damaged. Proves what of it counts, what is cut or given up, and that
+ * what was given up does not come back. Few cases, chosen by hand: all of them are in test_damage.c
+ * and test_store_damage.c. */
+#include "store_rows.h"
+
+static facpool_error err = FACPOOL_ERROR_INIT;
+
+static rows make_rows(size_t n, int status)
+{
+    rows r = {0};
+    for (size_t i = 0; i < n; i++)
+        *rows_add(&r) = row_of(i, 50, status);
+    return r;
+}
+
+/* Just these rows, and no damage. Sorts them. */
+static void check_rows(const char *path, rows *expected)
+{
+    rows found = {0};
+    uint64_t n_damaged = 0, tail = 0;
+    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
+    rows_sort(expected);
+    CHECK_INT(found.n, expected->n);
+    CHECK(rows_are_same(&found, expected));
+    CHECK_INT(n_damaged + tail + found.corrupt_blocks, 0);
+    rows_free(&found);
+}
+
+/* ------------------------------------------------------------------ holes */
+
+/* Three blocks of 100 rows, the first of them synced (or two), whose second one is then gone, as
+ * the power may leave it. Returns where it began. */
+static uint64_t lose_the_second_block(const char *path, const rows *r, size_t n_synced)
+{
+    facpool_backup_options options = options_for(path, 0);
+    fp_sink *sink;
+    uint64_t begin = 0;
+    CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+    for (size_t i = 0; i < 3; i++) {
+        if (i == 1) {
+            bytes so_far = load_file(path);
+            begin = so_far.n;
+            free(so_far.at);
+        }
+        if (i == n_synced)
+            CHECK_OK(fp_sink_sync(sink, &err), err);
+        CHECK_OK(append_rows(sink, r, i * 100, 100, &err), err);
+    }
+    fp_sink_abandon(sink);
+    bytes file = load_file(path);
+    memset(file.at + begin, 0, 200);
+    save_file(path, file.at, file.n);
+    free(file.at);
+    return begin;
+}
+
+static void a_hole_right_behind_what_was_synced_is_a_torn_tail(void)
+{
+    const char *path = path_of("hole.fpb");
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    uint64_t begin = lose_the_second_block(path, &r, 1);
+    bytes file = load_file(path);
+    rows found = {0};
+    uint64_t n_damaged, tail;
+    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
+    CHECK_INT(n_damaged, 0);
+    CHECK_INT(tail, file.n - begin);
+    CHECK_INT(found.n, 100);
+    free(file.at);
+    rows_free(&found);
+    rows_free(&r);
+}
+
+static void a_hole_in_what_was_synced_is_damage(void)
+{
+    const char *path = path_of("damage.fpb");
+    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    lose_the_second_block(path, &r, 2);
+    rows found = {0};
+    uint64_t n_damaged, tail;
+    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
+    CHECK_INT(n_damaged, 1);
+    CHECK_INT(tail, 0);
+    CHECK_INT(found.n, 200);
+    rows_free(&found);
+    rows_free(&r);
+}
+
+/* Of the last block, beyond the durable end, only a part is there: it is no block. */
+static void a_block_that_was_torn_is_not_listed(void)
+{
+    static const char *const names[] = {"torn.fpb", "torn.arrow"};
+    rows r = make_rows(200, FACPOOL_STATUS_OK);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *path = path_of(names[i]);
+        facpool_backup_options options = options_for(path, 0);
+        fp_sink *sink;
+        fp_source *source;
+        CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
+        CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
+        CHECK_OK(fp_sink_sync(sink, &err), err);
+        bytes synced = load_file(path);
+        CHECK_OK(append_rows(sink, &r, 100, 100, &err), err);
+        fp_sink_abandon(sink);
+        bytes file = load_file(path);
+        memset(file.at + synced.n + (file.n - synced.n) / 2, 0, 128); /* of its payload */
+        save_file(path, file.at, file.n);
+        CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+        CHECK_INT(source->n_blocks, 1);
+        CHECK_INT(source->tail_bytes, file.n - synced.n);
+        fp_source_release(source);
+        free(synced.at);
+        free(file.at);
+    }
+    rows_free(&r);
+}
+
+/* ------------------------------------------------------------------ damage */
+
+static void damage_second_block(const char *path)
+{
+    fp_source *source;
+    CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+    const fp_block *block = &source->blocks[1];
+    bytes file = load_file(path);
+    file.at[block->offset + block->bytes * 3 / 4] ^= 1;
+    save_file(path, file.at, file.n);
+    free(file.at);
+    fp_source_release(source);
+}
+
+/* Its header is good, what it holds is not. Its tasks run again, so none of its rows may be read
+ * any more: not while the file is open, not after, whether its index is there or not. */
+static void a_damaged_block_is_given_up_for_good(void)
+{
+    static const char *const names[] = {"given-up.fpb", "given-up.arrow"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *path = path_of(names[i]);
+        facpool_backup_options options = options_for(path, 0);
+        rows all = make_rows(400, FACPOOL_STATUS_OK), left = make_rows(300, FACPOOL_STATUS_OK);
+        fp_sink *sink;
+        fp_sink_opening opening;
+        all.n = 300;
+        CHECK_OK(write_rows(&options, &all, 100, &err), err);
+        damage_second_block(path);
+        options.mode = FACPOOL_MODE_RESUME;
+        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_INT(opening.damaged_blocks, 1);
+        memmove(left.at + 100, left.at + 200, 100 * sizeof *left.at);
+        left.n = 200;
+        check_rows(path, &left);
+        all.n = 400;
+        CHECK_OK(append_rows(sink, &all, 300, 100, &err), err);
+        for (size_t k = 300; k < 400; k++)
+            *rows_add(&left) = all.at[k];
+        check_rows(path, &left); /* now the file is walked */
+        CHECK_OK(fp_sink_close(sink, &err), err);
+        check_rows(path, &left);
+        rows_free(&all);
+        rows_free(&left);
+    }
+}
+
+/* A damaged line is given up on resume: it becomes spaces, so that other programs can read the
+ * file, and nobody finds it damaged again. */
+static void a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed(void)
+{
+    const char *path = path_of("lines.jsonl");
+    facpool_backup_options options = options_for(path, 0);
+    rows all = make_rows(30, FACPOOL_STATUS_OK), left = make_rows(30, FACPOOL_STATUS_OK);
+    CHECK_OK(write_rows(&options, &all, 10, &err), err);
+    bytes file = load_file(path);
+    uint8_t *second = (uint8_t *)memchr(file.at, '\n', file.n) + 1;
+    uint8_t *end = memchr(second, '\n', (size_t)(file.at + file.n - second));
+    second[9] ^= 1;
+    save_file(path, file.at, file.n);
+    options.mode = FACPOOL_MODE_RESUME;
+    fp_sink *sink;
+    fp_sink_opening opening;
+    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+    CHECK_INT(opening.damaged_blocks, 1);
+    CHECK_OK(fp_sink_close(sink, &err), err);
+    bytes after = load_file(path);
+    memset(second, ' ', (size_t)(end - second));
+    CHECK_INT(after.n, file.n);
+    CHECK(memcmp(after.at, file.at, file.n) == 0);
+    left.at[1] = left.at[--left.n];
+    check_rows(path, &left);
+    free(file.at);
+    free(after.at);
+    rows_free(&left);
+    rows_free(&all);
+}
+
+int main(void)
+{
+    make_folder();
+    RUN(a_hole_right_behind_what_was_synced_is_a_torn_tail);
+    RUN(a_hole_in_what_was_synced_is_damage);
+    RUN(a_block_that_was_torn_is_not_listed);
+    RUN(a_damaged_block_is_given_up_for_good);
+    RUN(a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed);
+    remove_folder();
+    return TEST_END();
+}
