@@ -201,7 +201,7 @@ set_up_python() {
 # children end in the middle of what they do.
 on_files='layers|symbols|readme'
 without_threads="$on_files|minute_bars_parts|codec.*|store_damage|query_model|format|real_data"
-not_small="$on_files|store_damage|query_model|compact|json"
+not_small="$on_files|store_damage|query_model|compact|json|json_text|arrow_file"
 
 # How much tests do that can do more or less: see of_tier in tests/scratch.h.
 tier() {

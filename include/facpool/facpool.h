@@ -244,7 +244,8 @@ typedef struct facpool_progress {
     uint64_t ok;           /* of this run, as the next two */
     uint64_t skipped;
     uint64_t failed;       /* failed, timeout or crashed */
-    uint64_t rows_written; /* of this run, handed to the file */
+    uint64_t rows_written; /* of this run, handed to the file: safe from the end of this process. If a
+                              sync fails, those that are not durable by then are given up */
     uint64_t rows_durable; /* of this run, safe from power loss */
     double elapsed_s;
     double rate;           /* tasks a second, resumed ones left out */
@@ -409,7 +410,8 @@ typedef struct facpool_run_options {
     int32_t no_stop_if_first_fail; /* nonzero: never */
     uint32_t attempts;         /* calls a failing task gets in all; 0: 1 */
     uint32_t task_timeout_ms;  /* process executor only: what one call of fn or batch_fn may take;
-                                  0: for ever */
+                                  0: for ever. A worker that is stopped (SIGSTOP) between two
+                                  calls is waited for */
     int32_t results;
     int32_t dry_run;           /* nonzero: only report what would run */
     const char *backup_path;   /* short for a backup with default options */
@@ -882,7 +884,11 @@ typedef struct facpool_verify_report {
 
 /* Reads every byte and checks it. Returns 0 where all is sound (a torn tail is not damage: see
  * tail_bytes), FACPOOL_E_CORRUPT with the report filled where something is damaged, else an error
- * that kept it from looking. Takes no lock: works on a file being written. */
+ * that kept it from looking. Takes no lock: works on a file being written.
+ *
+ * No file makes this, or opening or reading it, hold more memory than 3 times its length, 64 MiB and
+ * one block decoded (at most 512 MiB of factors, or 1 GiB of messages), nor read more than 8 times its
+ * length and 4 MiB. What zstd and json-c take for themselves is not counted. */
 FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
 
