@@ -5,8 +5,7 @@
 #define FP_FUZZ_CALLS_RUN_H
 
 #include "calls_model.h"
-
-#include <stdatomic.h>
+#include "counted_memory.h"
 
 #define JOB_WORKERS 2
 
@@ -46,34 +45,6 @@ typedef struct run_plan {
     double *factors[JOB_WORKERS];
     bool in_hand[JOB_WORKERS];
 } run_plan;
-
-/* ------------------------------------------------------------------ memory of a run */
-
-static atomic_long outstanding;
-
-static inline void *count_alloc(void *ctx, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, 1);
-    return malloc(bytes);
-}
-
-static inline void *count_realloc(void *ctx, void *memory, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, memory ? 0 : 1);
-    return realloc(memory, bytes);
-}
-
-static inline void count_free(void *ctx, void *memory)
-{
-    (void)ctx;
-    atomic_fetch_sub(&outstanding, memory ? 1 : 0);
-    free(memory);
-}
-
-static const facpool_allocator counting_allocator = {sizeof counting_allocator, count_alloc,
-                                                     count_realloc, count_free, NULL};
 
 /* ------------------------------------------------------------------ the function */
 

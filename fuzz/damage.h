@@ -46,12 +46,35 @@ static inline bool damage_honest(uint8_t *bytes, size_t *size, random_numbers *n
     return true;
 }
 
-/* Where damage_honest did not: the mark is taken off for changing, and put on again. */
-static inline size_t without_mark(const uint8_t *bytes, size_t size)
+/* A mutator's begin. False: there is nothing more to change. Else the file is of *size bytes
+ * without its mark, and may become *most. */
+static inline bool begin_forging(uint8_t *bytes, size_t *size, size_t *most,
+                                 random_numbers *numbers)
 {
-    return fuzz_is_forged(bytes, size) ? size - FORGED_MARK_BYTES : size;
+    if (*most < 2 * FORGED_MARK_BYTES || damage_honest(bytes, size, numbers))
+        return false;
+    if (fuzz_is_forged(bytes, *size))
+        *size -= FORGED_MARK_BYTES;
+    *most -= FORGED_MARK_BYTES;
+    if (*size > *most)
+        *size = *most;
+    return true;
 }
 
+/* Puts `n` other bytes in the place of `length`; what is behind them moves. False: no room. */
+static inline bool splice_bytes(uint8_t *bytes, size_t *size, size_t most, size_t at, size_t length,
+                                const void *others, size_t n)
+{
+    if (*size - length + n > most)
+        return false;
+    memmove(bytes + at + n, bytes + at + length, *size - at - length);
+    if (n)
+        memcpy(bytes + at, others, n);
+    *size = *size - length + n;
+    return true;
+}
+
+/* A mutator's end: the mark is put on again. */
 static inline size_t with_mark(uint8_t *bytes, size_t size)
 {
     memcpy(bytes + size, FORGED_MARK, FORGED_MARK_BYTES);

@@ -16,13 +16,7 @@ bool mend_usually(mend_file *file)
 
 bool mend_splice(mend_file *file, size_t at, size_t length, const uint8_t *bytes, size_t n)
 {
-    if (file->size - length + n > file->most)
-        return false;
-    memmove(file->bytes + at + n, file->bytes + at + length, file->size - at - length);
-    if (n)
-        memcpy(file->bytes + at, bytes, n);
-    file->size = file->size - length + n;
-    return true;
+    return splice_bytes(file->bytes, &file->size, file->most, at, length, bytes, n);
 }
 
 /* ------------------------------------------------------------------ finding blocks */
@@ -366,13 +360,13 @@ static void change_something(mend_file *file)
 size_t mend_mutate(const mend_format *format, uint8_t *bytes, size_t size, size_t most,
                    unsigned seed)
 {
-    mend_file file = {.bytes = bytes, .format = format, .numbers.state = mix_bits(seed)};
-    if (most < 2 * FORGED_MARK_BYTES || damage_honest(bytes, &size, &file.numbers))
-        return size;
-    file.size = without_mark(bytes, size);
-    file.most = most - FORGED_MARK_BYTES;
-    if (file.size > file.most)
-        file.size = file.most;
+    mend_file file = {.bytes = bytes,
+                      .size = size,
+                      .most = most,
+                      .numbers.state = mix_bits(seed),
+                      .format = format};
+    if (!begin_forging(bytes, &file.size, &file.most, &file.numbers))
+        return file.size;
     for (uint32_t times = random_between(&file.numbers, 1, 3); times > 0; times--)
         change_something(&file);
     if (random_chance(&file.numbers, 95))

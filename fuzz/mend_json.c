@@ -26,13 +26,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most_bytes, u
 
 static bool put_instead(text_file *file, size_t at, size_t length, const void *bytes, size_t n)
 {
-    if (file->size - length + n > file->most)
-        return false;
-    memmove(file->bytes + at + n, file->bytes + at + length, file->size - at - length);
-    if (n)
-        memcpy(file->bytes + at, bytes, n);
-    file->size = file->size - length + n;
-    return true;
+    return splice_bytes(file->bytes, &file->size, file->most, at, length, bytes, n);
 }
 
 /* ------------------------------------------------------------------ making right */
@@ -204,13 +198,10 @@ static void change_something(text_file *file)
 
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t size, size_t most_bytes, unsigned seed)
 {
-    text_file file = {.bytes = bytes, .numbers.state = mix_bits(seed)};
-    if (most_bytes < 2 * FORGED_MARK_BYTES || damage_honest(bytes, &size, &file.numbers))
-        return size;
-    file.size = without_mark(bytes, size);
-    file.most = most_bytes - FORGED_MARK_BYTES;
-    if (file.size > file.most)
-        file.size = file.most;
+    text_file file = {
+        .bytes = bytes, .size = size, .most = most_bytes, .numbers.state = mix_bits(seed)};
+    if (!begin_forging(bytes, &file.size, &file.most, &file.numbers))
+        return file.size;
     for (uint32_t times = random_between(&file.numbers, 1, 3); times > 0; times--)
         change_something(&file);
     if (random_chance(&file.numbers, 95))

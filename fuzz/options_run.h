@@ -3,11 +3,11 @@
 #ifndef FP_FUZZ_OPTIONS_RUN_H
 #define FP_FUZZ_OPTIONS_RUN_H
 
+#include "counted_memory.h"
 #include "scratch.h"
 #include "sized_structs.h"
 
 #include <math.h>
-#include <stdatomic.h>
 
 #define N_FACTORS 2
 #define N_TASKS   6
@@ -54,29 +54,6 @@ static inline int refuse_to_start(int fd, void *user)
     (void)fd;
     (void)user;
     return 7;
-}
-
-static atomic_long outstanding; /* pieces of memory that runs have */
-
-static inline void *count_alloc(void *ctx, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, 1);
-    return malloc(bytes);
-}
-
-static inline void *count_realloc(void *ctx, void *memory, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, memory ? 0 : 1);
-    return realloc(memory, bytes);
-}
-
-static inline void count_free(void *ctx, void *memory)
-{
-    (void)ctx;
-    atomic_fetch_sub(&outstanding, memory ? 1 : 0);
-    free(memory);
 }
 
 static inline facpool_run_options good_run(void)
@@ -191,7 +168,7 @@ typedef struct run_case {
 
 static inline void make_allocator(fuzz_bytes *b, run_case *c)
 {
-    facpool_allocator a = {sizeof a, count_alloc, count_realloc, count_free, NULL};
+    facpool_allocator a = counting_allocator;
     switch (take_below(b, 20)) {
     case 17:
         a.alloc = NULL;

@@ -14,10 +14,13 @@
 #include <sys/mman.h>
 #include <sys/types.h>
 
+#include "wrapped_memory.h"
+
 typedef struct cost {
     size_t most_bytes; /* held at once, above what was held before */
     size_t read_bytes;
     size_t n_reads;
+    size_t n_taken; /* pieces of memory */
 } cost;
 
 static struct {
@@ -25,37 +28,30 @@ static struct {
     size_t most;
     size_t read;
     size_t n_reads;
+    size_t n_taken;
     size_t largest; /* one allocation */
 } costs;
 
 static inline void cost_begin(size_t *held_before)
 {
     *held_before = costs.most = costs.held;
-    costs.read = costs.n_reads = costs.largest = 0;
+    costs.read = costs.n_reads = costs.n_taken = costs.largest = 0;
 }
 
 static inline cost cost_end(size_t held_before)
 {
-    return (cost){costs.most - held_before, costs.read, costs.n_reads};
+    return (cost){costs.most - held_before, costs.read, costs.n_reads, costs.n_taken};
 }
 
 static void took(size_t bytes)
 {
     costs.held += bytes;
+    costs.n_taken++;
     if (costs.held > costs.most)
         costs.most = costs.held;
     if (bytes > costs.largest)
         costs.largest = bytes;
 }
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t n, size_t each);
-void *__real_realloc(void *memory, size_t bytes);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t n, size_t each);
-void *__wrap_realloc(void *memory, size_t bytes);
-void __wrap_free(void *memory);
 
 void *__wrap_malloc(size_t bytes)
 {
@@ -91,8 +87,6 @@ void __wrap_free(void *memory)
 
 /* Memory straight from the system; maps of files are the system's to give back, and don't count. */
 #define COUNT_MMAP(name)                                                                           \
-    void *__real_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);  \
-    void *__wrap_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);  \
     void *__wrap_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)   \
     {                                                                                              \
         void *memory = __real_##name(at, bytes, protection, flags, fd, offset);                    \

@@ -8,10 +8,11 @@
 #include "crash_world.h"
 
 typedef struct ledger {
-    uint8_t submitted[TASKS_MAX]; /* bits: 1 << row_version */
-    uint8_t written[TASKS_MAX];   /* row_version that a killed process must leave */
-    uint8_t durable[TASKS_MAX];   /* and a power loss */
-    bool is_named;                /* the path leads to the new file, for good */
+    uint8_t submitted[TASKS_MAX];            /* bits: 1 << row_version */
+    uint8_t times[TASKS_MAX][ROW_FINAL + 1]; /* that it was, by row_version */
+    uint8_t written[TASKS_MAX];              /* row_version that a killed process must leave */
+    uint8_t durable[TASKS_MAX];              /* and a power loss */
+    bool is_named;                           /* the path leads to the new file, for good */
 } ledger;
 
 typedef enum entry_kind { ENTRY_SUBMITTED, ENTRY_WRITTEN, ENTRY_DURABLE, ENTRY_NAMED } entry_kind;
@@ -57,11 +58,18 @@ static inline void raise_to(uint8_t *version, row_version to)
         *version = (uint8_t)to;
 }
 
+static inline void submit(ledger *l, size_t task, row_version version)
+{
+    l->submitted[task] |= (uint8_t)(1u << version);
+    if (l->times[task][version] < UINT8_MAX)
+        l->times[task][version]++;
+}
+
 static inline void take_entry(ledger *l, const ledger_entry *entry)
 {
     switch (entry->kind) {
     case ENTRY_SUBMITTED:
-        l->submitted[entry->task] |= (uint8_t)(1u << entry->version);
+        submit(l, entry->task, entry->version);
         break;
     case ENTRY_DURABLE:
         raise_to(&l->durable[entry->task], entry->version);
@@ -82,7 +90,8 @@ static inline void ledger_of_rows(ledger *l, const found_rows *rows, bool are_du
     for (size_t i = 0; i < world.n; i++) {
         if (!rows->version[i])
             continue;
-        l->submitted[i] |= (uint8_t)(1u << rows->version[i]);
+        if (!l->times[i][rows->version[i]])
+            submit(l, i, rows->version[i]);
         raise_to(&l->written[i], rows->version[i]);
         if (are_durable)
             raise_to(&l->durable[i], rows->version[i]);
@@ -95,6 +104,14 @@ static inline bool may_be_hidden(const found_rows *rows, size_t task, row_versio
 {
     return rows->is_damaged &&
            (promised == ROW_FAILED || status_of(1, task, 1) != FACPOOL_STATUS_OK);
+}
+
+/* Whether a row of this version can be in a file behind another of its task: a failure behind any,
+ * a final row behind a final one, as nothing else follows it. */
+static inline bool may_be_behind_another(const ledger *l, size_t task, row_version version)
+{
+    const uint8_t *times = l->times[task];
+    return times[ROW_FINAL] + (version == ROW_FAILED ? times[ROW_FAILED] : 0) > 1;
 }
 
 /* The rows agree with what was promised, and are such as were submitted. */

@@ -169,7 +169,7 @@ static inline bool is_row_of(int generation, const facpool_row *row, size_t task
 
 typedef struct found_rows {
     int rc;          /* of opening the file for reading */
-    bool is_empty;   /* it has no bytes */
+    bool is_blank;   /* it has no bytes, or zeros only */
     bool is_damaged; /* a part of it could not be read */
     uint32_t n;
     uint32_t n_final;
@@ -195,10 +195,19 @@ static inline void take_row(const facpool_row *row, found_rows *out)
     CHECK(out->may_be[0] || out->may_be[1]);
 }
 
-static inline bool file_is_empty(const char *path)
+/* What a power loss leaves of a file whose bytes were all on their way. */
+static inline bool file_is_blank(const char *path)
 {
-    struct stat status;
-    return stat(path, &status) == 0 && status.st_size == 0;
+    uint8_t bytes[4096] = {0};
+    ssize_t n = 0;
+    bool is = true;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    while (is && file >= 0 && (n = read(file, bytes, sizeof bytes)) > 0)
+        for (ssize_t i = 0; i < n; i++)
+            is = is && bytes[i] == 0;
+    if (file >= 0)
+        close(file);
+    return is && file >= 0 && n == 0;
 }
 
 /* Reads all rows of a file, whatever state it is in; every row is what was computed for its key. */
@@ -210,7 +219,7 @@ static inline void read_rows(const char *path, found_rows *out)
     facpool_filter filter = FACPOOL_FILTER_INIT;
     facpool_row row = FACPOOL_ROW_INIT;
     out->rc = facpool_reader_open(&reader, &path, 1, &err);
-    out->is_empty = out->rc && file_is_empty(path);
+    out->is_blank = out->rc && file_is_blank(path);
     if (out->rc)
         return;
     filter.statuses = FACPOOL_STATUS_ALL;

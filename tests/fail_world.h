@@ -4,14 +4,8 @@
 #ifndef FP_FAIL_WORLD_H
 #define FP_FAIL_WORLD_H
 
+#include "executors.h"
 #include "fail_each.h"
-
-/* The library has OpenMP where its tests have. */
-#ifdef _OPENMP
-#define WITH_THREADS FACPOOL_EXECUTOR_OMP
-#else
-#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
-#endif
 
 #define N_DATES   12
 #define N_CODES   25

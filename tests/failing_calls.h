@@ -20,6 +20,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "wrapped_memory.h"
+
 typedef enum call_kind {
     CALL_NONE,
     CALL_ALLOC, /* and memory mapped without a file */
@@ -202,15 +204,6 @@ static inline ssize_t bytes_of_call(call_kind kind, size_t n)
 
 /* ------------------------------------------------------------------ memory */
 
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t n, size_t each);
-void *__real_realloc(void *memory, size_t bytes);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t n, size_t each);
-void *__wrap_realloc(void *memory, size_t bytes);
-void __wrap_free(void *memory);
-
 void *__wrap_malloc(size_t bytes)
 {
     if (call_fails(CALL_ALLOC))
@@ -245,8 +238,6 @@ void __wrap_free(void *memory)
 }
 
 #define WRAP_MMAP(name)                                                                            \
-    void *__real_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);  \
-    void *__wrap_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);  \
     void *__wrap_##name(void *at, size_t bytes, int protection, int flags, int fd, off_t offset)   \
     {                                                                                              \
         if (call_fails(fd < 0 ? CALL_ALLOC : CALL_MAP))                                            \

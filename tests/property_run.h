@@ -8,22 +8,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "executors.h"
 #include "property_world.h"
 #include "shared_memory.h"
-
-/* The library has OpenMP where its tests have. */
-#ifdef _OPENMP
-#define WITH_THREADS FACPOOL_EXECUTOR_OMP
-#else
-#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
-#endif
-
-/* Worker processes are there on Linux. */
-#ifdef __linux__
-#define WITH_PROCESSES FACPOOL_EXECUTOR_PROCESS
-#else
-#define WITH_PROCESSES FACPOOL_EXECUTOR_SERIAL
-#endif
 
 typedef struct run_plan {
     const world *w;

@@ -6,6 +6,7 @@
 #ifndef FP_REAL_JOB_H
 #define FP_REAL_JOB_H
 
+#include "executors.h"
 #include "storage_suite.h"
 
 #include <errno.h>
@@ -21,20 +22,6 @@
 #define WORKERS_MAX     4
 #define FILE_CALL_KINDS 6
 #define JOB_LINE_BYTES  400
-
-/* The library has OpenMP where its tests have. */
-#ifdef _OPENMP
-#define WITH_THREADS FACPOOL_EXECUTOR_OMP
-#else
-#define WITH_THREADS FACPOOL_EXECUTOR_SERIAL
-#endif
-
-/* Worker processes are there on Linux. */
-#ifdef __linux__
-#define WITH_PROCESSES FACPOOL_EXECUTOR_PROCESS
-#else
-#define WITH_PROCESSES FACPOOL_EXECUTOR_SERIAL
-#endif
 
 /* A child of which another process is the victim ends with this where the helper died. */
 #define EXIT_OF(rc) (-(rc))

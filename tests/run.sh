@@ -2,13 +2,12 @@
 # All tests, from nothing: installs what is missing, then builds and tests libfacpool
 #
 #   gcc         release build, warnings are errors: the whole suite
-#   clang       the same with clang and its OpenMP, but for the slow tests
 #   asan        gcc with AddressSanitizer (leaks included) and UndefinedBehaviorSanitizer: the whole
 #               suite
 #   tsan        clang with ThreadSanitizer, and Archer, which tells it of OpenMP's own ordering: all
 #               tests that start threads, the longest with fewer cases
-#   valgrind    the small tests under memcheck
-#   no-openmp   -Dopenmp=disabled: everything but the slow tests
+#   valgrind    the small tests of the release build under memcheck
+#   no-openmp   clang, release build, -Dopenmp=disabled: everything but the slow tests
 #   foreign     readers that are not ours (pyarrow, polars, DuckDB, pandas, jq, the Arrow library for
 #               Rust) on files from real runs, and on streams in and out, these also with
 #               AddressSanitizer. Without a network it is skipped, but with CI=true it fails
@@ -18,6 +17,8 @@
 #   users       installed, found by pkg-config, and as a meson subproject: a stranger's C99 and C++11
 #               programs
 #   mutants     bugs put into copies of the sources, each of which some test must see
+#   clang       clang, release build, with its OpenMP: everything but the slow tests; only with
+#               --long, or by name, as tsan and no-openmp have what is special in it
 #   coverage    lines and branches of lib/ that the tests reach; only with --long, or by name
 #
 #   sh tests/run.sh [--quick | --long] [ROUND...]
@@ -42,7 +43,7 @@ for argument in "$@"; do
         rounds="$rounds $argument"
         ;;
     -h | --help)
-        sed -n '2,34s/^# \{0,1\}//p' "$0"
+        sed -n '2,32s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -52,8 +53,8 @@ for argument in "$@"; do
     esac
 done
 if [ -z "$rounds" ]; then
-    rounds="gcc clang asan tsan valgrind no-openmp foreign python users mutants"
-    [ "$long" = no ] || rounds="$rounds coverage"
+    rounds="gcc asan tsan valgrind no-openmp foreign python users mutants"
+    [ "$long" = no ] || rounds="$rounds clang coverage"
     [ "$quick" = no ] || rounds=gcc
 fi
 
@@ -109,6 +110,9 @@ build() {
     return 1
 }
 
+# One test more than there are cores, as many wait for disks and processes.
+at_once=$(($(nproc) + 1))
+
 # suite NAME MESON_TEST_OPTION...: runs tests of build-tests/NAME and adds up what they gave.
 suite() {
     log=$out/$1.out
@@ -116,7 +120,7 @@ suite() {
     folder=$out/$1
     shift
     rm -f "$logs"/testlog*.json
-    meson test -C "$folder" --no-rebuild --print-errorlogs "$@" >"$log" 2>&1
+    meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes "$at_once" "$@" >"$log" 2>&1
     status=$?
     results=$(find "$logs" -name 'testlog*.json') # a wrapper's name is part of it
     if [ ! -s "$results" ]; then
@@ -197,11 +201,12 @@ set_up_python() {
 # ------------------------------------------------------------------ the rounds
 
 # Tests that one round can't make use of: those that look at the sources or the built files; for
-# ThreadSanitizer also those that start no thread, for valgrind those that take long, and the one whose
-# children end in the middle of what they do.
+# ThreadSanitizer also those that start no thread, without OpenMP the long ones of what never runs a
+# task, for valgrind those that take long, and the one whose children end in the middle of what they do.
 on_files='layers|symbols|readme'
-without_threads="$on_files|minute_bars_parts|codec.*|store_damage|query_model|format|real_data"
-not_small="$on_files|store_damage|query_model|compact|json|json_text|arrow_file"
+without_threads="$on_files|minute_bars_parts|codec.*|store_damage.*|query_model|format|real_data"
+without_runs="$on_files|codec.*|json.*|arrow_.*|store_damage.*|query_model|format|real_data"
+not_small="$on_files|store_damage.*|query_model|compact|json|json_damage|json_text|arrow_file.*"
 
 # How much tests do that can do more or less: see of_tier in tests/scratch.h.
 tier() {
@@ -209,8 +214,13 @@ tier() {
     export FACPOOL_TEST_TIER
 }
 
+# Optimised as for a release, and with line numbers.
+build_gcc() {
+    build gcc gcc -Ddebug=true
+}
+
 round_gcc() {
-    build gcc gcc || return
+    build_gcc || return
     if [ "$quick" = yes ]; then
         suite gcc --no-suite slow
     elif [ "$long" = yes ]; then
@@ -221,9 +231,18 @@ round_gcc() {
     fi
 }
 
+# What libomp leaves of every process that was killed or ended by _exit: see tests/meson.build.
+sweep_after_libomp() {
+    for file in /dev/shm/__KMP_REGISTERED_LIB_*_"$(id -u)"; do
+        number=${file#*_LIB_}
+        [ ! -f "$file" ] || kill -0 "${number%_*}" 2>/dev/null || rm -f "$file"
+    done
+}
+
 round_clang() {
     build clang clang || return
     suite clang --no-suite slow
+    sweep_after_libomp
 }
 
 build_asan() {
@@ -264,20 +283,22 @@ round_tsan() {
     suite tsan --timeout-multiplier 4 property kill
     unset FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
     unset OMP_TOOL_LIBRARIES
+    sweep_after_libomp
 }
 
 round_valgrind() {
-    build valgrind gcc -Dbuildtype=debugoptimized || return
+    build_gcc || return
     tier small
     # shellcheck disable=SC2046
-    suite valgrind --timeout-multiplier 8 --wrapper \
+    suite gcc --timeout-multiplier 8 --wrapper \
         'valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
-        $(tests_but "$not_small" valgrind --suite unit)
+        $(tests_but "$not_small" gcc --suite unit)
 }
 
 round_no_openmp() {
-    build no-openmp gcc -Dopenmp=disabled || return
-    suite no-openmp --no-suite slow
+    build no-openmp clang -Dopenmp=disabled || return
+    # shellcheck disable=SC2046
+    suite no-openmp $(tests_but "$without_runs" no-openmp --no-suite slow)
 }
 
 # proofs NAME COMMAND...: a program that prints a line a proof: "ok ..." or "FAIL ...".
@@ -344,7 +365,7 @@ round_foreign() {
         arrow_rs=
     fi
     targets=foreign_make_backup
-    build gcc gcc && build_asan
+    build_gcc && build_asan
     built=$?
     targets=
     [ "$built" -eq 0 ] || return
@@ -429,7 +450,7 @@ round_python() {
         return
     fi
     targets='foreign_make_backup tools/facpool:executable'
-    build gcc gcc
+    build_gcc
     built=$?
     targets=
     [ "$built" -eq 0 ] || return
@@ -462,6 +483,7 @@ round_mutants() {
 }
 
 round_coverage() {
+    tier small
     check "coverage" sh tests/coverage.sh "$out/coverage"
     grep -E '^(lines|branches|total)' "$out/check.log"
 }

@@ -301,6 +301,13 @@ static inline facpool_run_options make_options(work *w, int32_t executor)
     return options;
 }
 
+static inline facpool_result *run_ok(facpool_tasks *tasks, const facpool_run_options *options)
+{
+    facpool_result *result = NULL;
+    CHECK_OK(facpool_run(tasks, options, &result, &err), err);
+    return result;
+}
+
 /* ------------------------------------------------------------------ looking */
 
 static inline facpool_report report_of(const facpool_result *result)

@@ -238,9 +238,11 @@ void disk_save(disk_image *image)
     memcpy(image->entries, disk.entries, sizeof image->entries);
 }
 
-void disk_record(disk_recording *recording)
+disk_recording *disk_record(disk_recording *recording)
 {
+    disk_recording *before = disk.recording;
     disk.recording = recording;
+    return before;
 }
 
 size_t disk_now(void)

@@ -87,8 +87,8 @@ void disk_load(const disk_image *image);
 /* Takes a picture of the disk as programs see it. */
 void disk_save(disk_image *image);
 
-/* From now on operations are added to the recording; NULL: no more. */
-void disk_record(disk_recording *recording);
+/* From now on operations are added to the recording; NULL: no more. Returns the one before. */
+disk_recording *disk_record(disk_recording *recording);
 
 /* How many operations the recording has. */
 size_t disk_now(void);

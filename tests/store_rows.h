@@ -70,6 +70,15 @@ __attribute__((unused)) static row row_of(size_t i, size_t n_codes, int status)
     return r;
 }
 
+/* The first n rows of 50 codes a date, all with one status. */
+__attribute__((unused)) static rows rows_of_status(size_t n, int status)
+{
+    rows r = {0};
+    for (size_t i = 0; i < n; i++)
+        *rows_add(&r) = row_of(i, 50, status);
+    return r;
+}
+
 __attribute__((unused)) static bool same_row(const row *a, const row *b)
 {
     return a->date == b->date && strcmp(a->code, b->code) == 0 && a->timestamp == b->timestamp &&
@@ -334,6 +343,21 @@ __attribute__((unused)) static int read_file(const char *path, rows *out, uint64
     fp_read_context_free(&context);
     fp_source_release(source);
     return rc;
+}
+
+/* The file has just these rows, and no damage. Sorts them. */
+__attribute__((unused)) static void check_file(const char *path, rows *expected, facpool_error *err)
+{
+    rows found = {0};
+    uint64_t n_damaged = 0, tail = 0;
+    CHECK_OK(read_file(path, &found, &n_damaged, &tail, err), *err);
+    rows_sort(expected);
+    CHECK_INT(found.n, expected->n);
+    CHECK(rows_are_same(&found, expected));
+    CHECK_INT(n_damaged, 0);
+    CHECK_INT(tail, 0);
+    CHECK_INT(found.corrupt_blocks, 0);
+    rows_free(&found);
 }
 
 /* ------------------------------------------------------------------ files */

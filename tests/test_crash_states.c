@@ -472,9 +472,11 @@ static void print_counts(void)
     for (int i = 0; i < FORMATS; i++)
         printf("%9llu  %s\n", (unsigned long long)n_states[i], format_names[i]);
     printf("%llu recordings of %llu operations; %llu states that had been looked at were left "
-           "out; %llu times a json file without one good row was refused\n",
+           "out; %llu times a json file without one good row was refused\n"
+           "%llu files were damaged; %llu rows came to light when the damage was given up\n",
            (unsigned long long)n_recordings, (unsigned long long)n_operations,
-           (unsigned long long)n_same, (unsigned long long)n_refused);
+           (unsigned long long)n_same, (unsigned long long)n_refused,
+           (unsigned long long)n_given_up, (unsigned long long)n_came_to_light);
 }
 
 int main(void)

@@ -4,6 +4,7 @@
  *
  * FACPOOL_TEST_SEED and FACPOOL_TEST_CASES choose the cases, FACPOOL_TEST_FIRST the first of them:
  * a failure prints what it needs to be had again. */
+#include "counted_memory.h"
 #include "property_judge.h"
 #include "property_rows.h"
 
@@ -42,34 +43,6 @@ static void note(const char *format, ...)
     if (n > 0 && history_length + (size_t)n < sizeof history)
         history_length += (size_t)n;
 }
-
-/* ------------------------------------------------------------------ memory of a run */
-
-static atomic_long outstanding;
-
-static void *count_alloc(void *ctx, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, 1);
-    return malloc(bytes);
-}
-
-static void *count_realloc(void *ctx, void *memory, size_t bytes)
-{
-    (void)ctx;
-    atomic_fetch_add(&outstanding, memory ? 0 : 1);
-    return realloc(memory, bytes);
-}
-
-static void count_free(void *ctx, void *memory)
-{
-    (void)ctx;
-    atomic_fetch_sub(&outstanding, memory ? 1 : 0);
-    free(memory);
-}
-
-static const facpool_allocator counting_allocator = {sizeof counting_allocator, count_alloc,
-                                                     count_realloc, count_free, NULL};
 
 /* ------------------------------------------------------------------ questions */
 

@@ -8,33 +8,10 @@
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
-static rows make_rows(size_t n, int status)
-{
-    rows r = {0};
-    for (size_t i = 0; i < n; i++)
-        *rows_add(&r) = row_of(i, 50, status);
-    return r;
-}
-
 static void add_rows(rows *r, size_t from, size_t n, int status)
 {
     for (size_t i = from; i < from + n; i++)
         *rows_add(r) = row_of(i, 50, status);
-}
-
-/* Reads the file and compares with `expected`, which gets sorted. */
-static void check_file(const char *path, rows *expected)
-{
-    rows found = {0};
-    uint64_t n_damaged = 0, tail = 0;
-    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
-    rows_sort(expected);
-    CHECK_INT(found.n, expected->n);
-    CHECK(rows_are_same(&found, expected));
-    CHECK_INT(n_damaged, 0);
-    CHECK_INT(tail, 0);
-    CHECK_INT(found.corrupt_blocks, 0);
-    rows_free(&found);
 }
 
 static void every_row_comes_back_bit_for_bit(void)
@@ -55,7 +32,7 @@ static void every_row_comes_back_bit_for_bit(void)
     CHECK_OK(append_rows(sink, &expected, 4501, 4, &err), err);
     CHECK_INT(sink->rows_written, expected.n);
     CHECK_OK(fp_sink_close(sink, &err), err);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -66,9 +43,9 @@ static void compression_levels_change_no_value(void)
         const char *path = path_of("level.fpb");
         facpool_backup_options options = options_for(path, FACPOOL_MODE_OVERWRITE);
         options.compression_level = levels[i];
-        rows expected = make_rows(2500, FACPOOL_STATUS_OK);
+        rows expected = rows_of_status(2500, FACPOOL_STATUS_OK);
         CHECK_OK(write_rows(&options, &expected, 2500, &err), err);
-        check_file(path, &expected);
+        check_file(path, &expected, &err);
         rows_free(&expected);
     }
 }
@@ -77,7 +54,7 @@ static void a_block_of_one_row_is_small(void)
 {
     const char *path = path_of("small.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
-    rows expected = make_rows(10, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(10, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &expected, 1, &err), err);
     fp_source *source;
     CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
@@ -85,7 +62,7 @@ static void a_block_of_one_row_is_small(void)
     for (size_t i = 0; i < 10; i++)
         CHECK(source->blocks[i].bytes <= 512);
     fp_source_release(source);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -111,7 +88,7 @@ static void codes_of_all_kinds_come_back_in_byte_order(void)
     const char *path = path_of("codes.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
     CHECK_OK(write_rows(&options, &expected, 400, &err), err);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     fp_source *source;
     CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
     CHECK_TEXT(source->blocks[0].code_min, "000001");
@@ -191,7 +168,7 @@ static void a_batch_may_take_several_blocks(void)
     fp_log *log;
     fp_codes codes = {0};
     fp_batch batch;
-    rows expected = make_rows(35, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(35, FACPOOL_STATUS_OK);
     CHECK_OK(fp_schema_init(&schema, ROW_FACTORS, row_names, NULL, &err), err);
     CHECK_OK(fp_log_create(&log, &settings, &schema, NULL, &err), err);
     fp_codes_init(&codes, NULL);
@@ -199,7 +176,7 @@ static void a_batch_may_take_several_blocks(void)
     CHECK_OK(fp_log_append(log, &batch, &err), err);
     CHECK_INT(log->contents.index.n, 4);
     CHECK_OK(fp_log_close(log, &err), err);
-    check_file(settings.path, &expected);
+    check_file(settings.path, &expected, &err);
     fp_batch_free(&batch);
     fp_codes_free(&codes);
     fp_schema_free(&schema);
@@ -212,12 +189,12 @@ static void create_leaves_an_existing_file_alone(void)
 {
     const char *path = path_of("exists.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(100, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &expected, 100, &err), err);
     fp_sink *sink;
     CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_EXISTS);
     CHECK(strstr(err.message, path) != NULL);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -226,10 +203,10 @@ static void an_empty_file_counts_as_absent(void)
     for (int mode = FACPOOL_MODE_CREATE; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
         const char *path = path_of("empty.fpb");
         save_file(path, (const uint8_t *)"", 0);
-        rows expected = make_rows(100, FACPOOL_STATUS_OK);
+        rows expected = rows_of_status(100, FACPOOL_STATUS_OK);
         facpool_backup_options options = options_for(path, mode);
         CHECK_OK(write_rows(&options, &expected, 100, &err), err);
-        check_file(path, &expected);
+        check_file(path, &expected, &err);
         rows_free(&expected);
     }
     const char *path = path_of("empty.fpb");
@@ -254,7 +231,7 @@ static void resume_creates_then_continues(void)
         CHECK_INT(sink->rows_written, 130);
         CHECK_OK(fp_sink_close(sink, &err), err);
     }
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     const facpool_info *info;
     CHECK_OK(fp_store_info(&info, path, &err), err);
     CHECK_INT(info->blocks, 4);
@@ -267,7 +244,7 @@ static void resuming_without_appending_writes_nothing(void)
 {
     const char *path = path_of("idle.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
-    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(100, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &expected, 100, &err), err);
     bytes before = load_file(path);
     rows none = {0};
@@ -285,7 +262,7 @@ static void resume_refuses_other_factors_tag_or_format(void)
     const char *path = path_of("other.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
     options.tag = "v1";
-    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(100, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &expected, 100, &err), err);
     fp_sink *sink;
     options.tag = "v2";
@@ -306,7 +283,7 @@ static void resume_refuses_other_factors_tag_or_format(void)
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     CHECK_TEXT(sink->schema.tag, "v1");
     CHECK_OK(fp_sink_close(sink, &err), err);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -316,7 +293,7 @@ static void a_symbolic_link_leads_to_the_backup(void)
     const char *path = path_of("behind.fpb"), *link = path_of("link.fpb");
     CHECK(symlink("behind.fpb", link) == 0);
     facpool_backup_options options = options_for(link, FACPOOL_MODE_RESUME);
-    rows first = make_rows(100, FACPOOL_STATUS_OK);
+    rows first = rows_of_status(100, FACPOOL_STATUS_OK);
     CHECK_INT(write_rows(&options, &first, 100, &err), FACPOOL_E_NOT_FOUND);
     CHECK(strstr(err.message, "behind.fpb")); /* says where the link leads */
     facpool_backup_options direct = options_for(path, FACPOOL_MODE_CREATE);
@@ -327,7 +304,7 @@ static void a_symbolic_link_leads_to_the_backup(void)
     rows second = {0};
     add_rows(&second, 5000, 200, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &second, 100, &err), err);
-    check_file(path, &second);
+    check_file(path, &second, &err);
     char target[64];
     CHECK_INT(readlink(link, target, sizeof target), strlen("behind.fpb"));
     rows_free(&first);
@@ -338,14 +315,14 @@ static void overwrite_replaces_whole_files_and_backups_only(void)
 {
     const char *path = path_of("over.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_OVERWRITE);
-    rows first = make_rows(100, FACPOOL_STATUS_OK);
+    rows first = rows_of_status(100, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &first, 100, &err), err);
     fp_source *old;
     CHECK_OK(fp_source_open(&old, path, NULL, &err), err);
     rows second = {0};
     add_rows(&second, 5000, 200, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &second, 100, &err), err);
-    check_file(path, &second);
+    check_file(path, &second, &err);
 
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
@@ -381,7 +358,7 @@ static void a_second_writer_is_told_so(void)
 {
     const char *path = path_of("busy.fpb");
     facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
-    rows expected = make_rows(100, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(100, FACPOOL_STATUS_OK);
     fp_sink *sink, *second;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
@@ -398,7 +375,7 @@ static void a_second_writer_is_told_so(void)
     CHECK_OK(open_sink(&second, &options, NULL, &err), err);
     CHECK_OK(fp_sink_close(second, &err), err);
     fp_source_release(source);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -414,7 +391,7 @@ static void formats_are_chosen_by_name_and_suffix(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         facpool_backup_options options = options_for(path_of(cases[i].file), 0);
         options.format = cases[i].name;
-        rows r = make_rows(10, FACPOOL_STATUS_OK);
+        rows r = rows_of_status(10, FACPOOL_STATUS_OK);
         CHECK_OK(write_rows(&options, &r, 10, &err), err);
         const facpool_info *info;
         CHECK_OK(fp_store_info(&info, options.path, &err), err);
@@ -456,7 +433,7 @@ static void newer_versions_are_refused_by_name(void)
 {
     const char *path = path_of("newer.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows expected = make_rows(10, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(10, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &expected, 10, &err), err);
     fp_source *source;
     fp_sink *sink;
@@ -470,7 +447,7 @@ static void newer_versions_are_refused_by_name(void)
     CHECK_INT(fp_source_open(&source, path, NULL, &err), FACPOOL_E_UNSUPPORTED);
     CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
     header_with(path, FP_FILE_INCOMPATIBLE, 0);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 
@@ -480,7 +457,7 @@ static void a_snapshot_grows_only_by_being_taken_again(void)
 {
     const char *path = path_of("live.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows expected = make_rows(300, FACPOOL_STATUS_OK);
+    rows expected = rows_of_status(300, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     fp_source *old;
@@ -509,7 +486,7 @@ static void a_snapshot_grows_only_by_being_taken_again(void)
     CHECK_INT(closed->tail_bytes, 0);
     fp_source_release(closed);
     fp_source_release(old);
-    check_file(path, &expected);
+    check_file(path, &expected, &err);
     rows_free(&expected);
 }
 

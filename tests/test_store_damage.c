@@ -4,15 +4,9 @@
 
 #include "base/buffer.h"
 #include "codec/checksum.h"
+#include "no_sync.h"
 #include "store/binary.h"
-#include "store_rows.h"
-
-/* Nothing here is about power loss: syncs would only take time. */
-int fdatasync(int fd)
-{
-    (void)fd;
-    return 0;
-}
+#include "damage_outcome.h"
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
@@ -59,37 +53,6 @@ static void free_sample(sample *s)
     rows_free(&s->expected);
 }
 
-/* What reading a file that may be damaged gave. */
-typedef struct outcome {
-    int open_rc;
-    size_t n_rows;
-    bool rows_are_right;
-    bool is_reported; /* something besides rows */
-    uint64_t tail_bytes;
-    uint64_t n_damaged;
-} outcome;
-
-static outcome look_at(const char *path, const rows *expected, fp_read_context *context)
-{
-    outcome o = {0};
-    fp_source *source;
-    o.open_rc = fp_source_open(&source, path, NULL, &err);
-    if (o.open_rc) {
-        o.rows_are_right = o.is_reported = true;
-        return o;
-    }
-    rows found = {0};
-    int rc = read_rows(source, context, &found, &err);
-    o.n_rows = found.n;
-    o.rows_are_right = !rc && rows_are_among(&found, expected);
-    o.tail_bytes = source->tail_bytes;
-    o.n_damaged = source->n_damaged;
-    o.is_reported = found.corrupt_blocks || o.n_damaged || o.tail_bytes;
-    rows_free(&found);
-    fp_source_release(source);
-    return o;
-}
-
 /* How many rows the whole blocks in the first `n` bytes hold. */
 static size_t rows_in_prefix(const sample *s, size_t n)
 {
@@ -107,7 +70,7 @@ static void a_file_cut_at_any_byte_gives_its_whole_blocks(void)
     CHECK_OK(fp_read_context_init(&context, &err), err);
     for (size_t n = 0; n < s.file.n; n++) {
         save_file(path, s.file.at, n);
-        outcome o = look_at(path, &s.expected, &context);
+        outcome o = look_at(path, &s.expected, &context, &err);
         CHECK(o.rows_are_right);
         if (n < s.header_end) {
             CHECK(o.open_rc == FACPOOL_E_CORRUPT || o.open_rc == FACPOOL_E_UNSUPPORTED);
@@ -171,7 +134,7 @@ static void flip_every_bit(const sample *s, const char *path, size_t n)
         int was = s->file.at[bit / 8];
         fseek(file, (long)(bit / 8), SEEK_SET);
         fputc(was ^ 1 << bit % 8, file);
-        outcome o = look_at(path, &s->expected, &context);
+        outcome o = look_at(path, &s->expected, &context, &err);
         CHECK(o.rows_are_right);
         CHECK(o.n_rows == whole || o.is_reported);
         facpool_verify_report report = {0};
@@ -229,7 +192,7 @@ static void check_given_up(const char *path, const sample *s, fp_read_context *c
     CHECK_INT(opening.damaged_blocks, 1);
     CHECK_INT(opening.tail_bytes_cut, 0);
     CHECK_OK(fp_sink_close(sink, &err), err);
-    outcome o = look_at(path, &s->expected, context);
+    outcome o = look_at(path, &s->expected, context, &err);
     CHECK(o.rows_are_right && !o.is_reported);
     CHECK_INT(o.n_rows, BLOCK_ROWS * (N_BLOCKS - 1));
     const facpool_info *info = NULL;
@@ -281,7 +244,7 @@ static void damage_below_the_durable_end_costs_one_block(void)
         save_file(path, s.file.at, s.offsets[N_BLOCKS]); /* killed before it was closed */
         fp_read_context context = {0};
         CHECK_OK(fp_read_context_init(&context, &err), err);
-        outcome o = look_at(path, &s.expected, &context);
+        outcome o = look_at(path, &s.expected, &context, &err);
         CHECK(o.rows_are_right);
         CHECK_INT(o.n_rows, BLOCK_ROWS * (N_BLOCKS - 1));
         CHECK_INT(o.n_damaged, 1);
@@ -308,7 +271,7 @@ static void a_hole_beyond_the_durable_end_is_a_torn_tail(void)
     save_file(path, s.file.at, s.offsets[N_BLOCKS]);
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
-    outcome o = look_at(path, &s.expected, &context);
+    outcome o = look_at(path, &s.expected, &context, &err);
     CHECK(o.rows_are_right);
     CHECK_INT(o.n_rows, BLOCK_ROWS * 3);
     CHECK_INT(o.n_damaged, 0);
@@ -335,7 +298,7 @@ static void a_torn_payload_is_found_when_the_file_is_opened(void)
     save_file(path, s.file.at, s.offsets[N_BLOCKS]);
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
-    outcome o = look_at(path, &s.expected, &context);
+    outcome o = look_at(path, &s.expected, &context, &err);
     CHECK_INT(o.tail_bytes, 0);
     CHECK(o.is_reported && o.rows_are_right);
     CHECK_INT(o.n_rows, BLOCK_ROWS * 5);
@@ -352,12 +315,12 @@ static void a_writer_that_never_syncs_loses_no_good_block(void)
     save_file(path, s.file.at, s.offsets[N_BLOCKS]);
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
-    outcome o = look_at(path, &s.expected, &context);
+    outcome o = look_at(path, &s.expected, &context, &err);
     CHECK(o.rows_are_right);
     CHECK_INT(o.n_rows, BLOCK_ROWS * (N_BLOCKS - 1));
     CHECK_INT(o.n_damaged, 1);
     save_file(path, s.file.at, s.offsets[N_BLOCKS] - 100); /* a tear at the end is still a tear */
-    o = look_at(path, &s.expected, &context);
+    o = look_at(path, &s.expected, &context, &err);
     CHECK_INT(o.n_rows, BLOCK_ROWS * (N_BLOCKS - 2));
     CHECK(o.tail_bytes > 0);
     fp_read_context_free(&context);
@@ -397,7 +360,7 @@ static void moved_blocks_are_no_blocks(void)
             memcpy(at + s.offsets[0], other.file.at + other.offsets[0], one);
         }
         save_file(path, at, n);
-        outcome o = look_at(path, &s.expected, &context);
+        outcome o = look_at(path, &s.expected, &context, &err);
         CHECK(o.rows_are_right);
         CHECK(o.is_reported);
         if (how == 1) /* none of the others is where it was written */
@@ -438,6 +401,25 @@ static void read_wild(const char *path, fp_read_context *context)
     (void)fp_store_verify(path, &report, &err);
 }
 
+/* The file, to be changed; whoever changed it frees it. */
+static uint8_t *copy_of(const sample *s)
+{
+    uint8_t *copy = malloc(s->file.n);
+    CHECK(copy);
+    memcpy(copy, s->file.at, s->file.n);
+    return copy;
+}
+
+/* Reads the changed file, once the checksums of its block fit again; frees it. */
+static void read_block_of(const char *path, const sample *s, uint8_t *copy, uint8_t *block,
+                          fp_read_context *context)
+{
+    fix_block_checksums(block, s->file.n - (size_t)(block - copy));
+    save_file(path, copy, s->file.n);
+    read_wild(path, context);
+    free(copy);
+}
+
 static const uint32_t wild_values[] = {0,     1,     2,          255,        1023,
                                        65536, 65537, 0x7fffffff, 0x80000000, 0xffffffff};
 enum { N_WILD = sizeof wild_values / sizeof *wild_values };
@@ -452,14 +434,10 @@ static void lying_block_headers_do_no_harm(void)
     for (size_t t = 0; t < 3; t++)
         for (size_t at = FP_BLOCK_HEADER_BYTES; at < FP_BLOCK_TEXTS + 16; at += 2)
             for (size_t v = 0; v < N_WILD; v++) {
-                uint8_t *copy = malloc(s.file.n);
-                memcpy(copy, s.file.at, s.file.n);
+                uint8_t *copy = copy_of(&s);
                 uint8_t *block = copy + s.offsets[targets[t]];
                 fp_store_u32(block + at, wild_values[v]);
-                fix_block_checksums(block, s.file.n - (size_t)(block - copy));
-                save_file(path, copy, s.file.n);
-                read_wild(path, &context);
-                free(copy);
+                read_block_of(path, &s, copy, block, &context);
             }
     fp_read_context_free(&context);
     free_sample(&s);
@@ -479,16 +457,12 @@ static void lying_directories_do_no_harm(void)
         size_t size = fp_load_u32(s.file.at + s.offsets[targets[t]] + FP_BLOCK_DIRECTORY_BYTES);
         for (size_t at = 0; at + 4 <= size; at += 4)
             for (size_t v = 0; v < N_WILD; v++) {
-                uint8_t *copy = malloc(s.file.n);
-                memcpy(copy, s.file.at, s.file.n);
+                uint8_t *copy = copy_of(&s);
                 uint8_t *block = copy + s.offsets[targets[t]];
                 fp_store_u32(block + header_bytes + at, wild_values[v]);
                 fp_store_u64(block + FP_BLOCK_DIRECTORY_CHECKSUM,
                              fp_checksum(block + header_bytes, size));
-                fix_block_checksums(block, s.file.n - (size_t)(block - copy));
-                save_file(path, copy, s.file.n);
-                read_wild(path, &context);
-                free(copy);
+                read_block_of(path, &s, copy, block, &context);
             }
     }
     fp_read_context_free(&context);
@@ -504,8 +478,7 @@ static void lying_chunks_do_no_harm(void)
     CHECK_OK(fp_read_context_init(&context, &err), err);
     uint64_t random = 88172645463325252u;
     for (size_t round = 0; round < 2000; round++) {
-        uint8_t *copy = malloc(s.file.n);
-        memcpy(copy, s.file.at, s.file.n);
+        uint8_t *copy = copy_of(&s);
         uint8_t *block = copy + s.offsets[round % N_BLOCKS];
         size_t header_bytes = fp_load_u32(block + FP_BLOCK_HEADER_BYTES);
         size_t directory_bytes = fp_load_u32(block + FP_BLOCK_DIRECTORY_BYTES);
@@ -530,10 +503,7 @@ static void lying_chunks_do_no_harm(void)
                      fp_checksum(dictionary, dictionary_bytes));
         fp_store_u64(block + FP_BLOCK_DIRECTORY_CHECKSUM,
                      fp_checksum(block + header_bytes, directory_bytes));
-        fix_block_checksums(block, s.file.n - (size_t)(block - copy));
-        save_file(path, copy, s.file.n);
-        read_wild(path, &context);
-        free(copy);
+        read_block_of(path, &s, copy, block, &context);
     }
     fp_read_context_free(&context);
     free_sample(&s);
@@ -547,8 +517,7 @@ static void lying_file_headers_do_no_harm(void)
     CHECK_OK(fp_read_context_init(&context, &err), err);
     for (size_t at = FP_FILE_VERSION; at + 4 <= s.header_end; at++)
         for (size_t v = 0; v < N_WILD; v++) {
-            uint8_t *copy = malloc(s.file.n);
-            memcpy(copy, s.file.at, s.file.n);
+            uint8_t *copy = copy_of(&s);
             fp_store_u32(copy + at, wild_values[v]);
             size_t size = fp_load_u32(copy + FP_FILE_HEADER_BYTES);
             if (size >= FP_FILE_NAMES && size <= s.file.n)

@@ -6,27 +6,6 @@
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
-static rows make_rows(size_t n, int status)
-{
-    rows r = {0};
-    for (size_t i = 0; i < n; i++)
-        *rows_add(&r) = row_of(i, 50, status);
-    return r;
-}
-
-/* Just these rows, and no damage. Sorts them. */
-static void check_rows(const char *path, rows *expected)
-{
-    rows found = {0};
-    uint64_t n_damaged = 0, tail = 0;
-    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
-    rows_sort(expected);
-    CHECK_INT(found.n, expected->n);
-    CHECK(rows_are_same(&found, expected));
-    CHECK_INT(n_damaged + tail + found.corrupt_blocks, 0);
-    rows_free(&found);
-}
-
 /* ------------------------------------------------------------------ holes */
 
 /* Three blocks of 100 rows, the first of them synced (or two), whose second one is then gone, as
@@ -58,7 +37,7 @@ static uint64_t lose_the_second_block(const char *path, const rows *r, size_t n_
 static void a_hole_right_behind_what_was_synced_is_a_torn_tail(void)
 {
     const char *path = path_of("hole.fpb");
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     uint64_t begin = lose_the_second_block(path, &r, 1);
     bytes file = load_file(path);
     rows found = {0};
@@ -75,7 +54,7 @@ static void a_hole_right_behind_what_was_synced_is_a_torn_tail(void)
 static void a_hole_in_what_was_synced_is_damage(void)
 {
     const char *path = path_of("damage.fpb");
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     lose_the_second_block(path, &r, 2);
     rows found = {0};
     uint64_t n_damaged, tail;
@@ -91,7 +70,7 @@ static void a_hole_in_what_was_synced_is_damage(void)
 static void a_block_that_was_torn_is_not_listed(void)
 {
     static const char *const names[] = {"torn.fpb", "torn.arrow"};
-    rows r = make_rows(200, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(200, FACPOOL_STATUS_OK);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *path = path_of(names[i]);
         facpool_backup_options options = options_for(path, 0);
@@ -138,7 +117,8 @@ static void a_damaged_block_is_given_up_for_good(void)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *path = path_of(names[i]);
         facpool_backup_options options = options_for(path, 0);
-        rows all = make_rows(400, FACPOOL_STATUS_OK), left = make_rows(300, FACPOOL_STATUS_OK);
+        rows all = rows_of_status(400, FACPOOL_STATUS_OK),
+             left = rows_of_status(300, FACPOOL_STATUS_OK);
         fp_sink *sink;
         fp_sink_opening opening;
         all.n = 300;
@@ -149,14 +129,14 @@ static void a_damaged_block_is_given_up_for_good(void)
         CHECK_INT(opening.damaged_blocks, 1);
         memmove(left.at + 100, left.at + 200, 100 * sizeof *left.at);
         left.n = 200;
-        check_rows(path, &left);
+        check_file(path, &left, &err);
         all.n = 400;
         CHECK_OK(append_rows(sink, &all, 300, 100, &err), err);
         for (size_t k = 300; k < 400; k++)
             *rows_add(&left) = all.at[k];
-        check_rows(path, &left); /* now the file is walked */
+        check_file(path, &left, &err); /* now the file is walked */
         CHECK_OK(fp_sink_close(sink, &err), err);
-        check_rows(path, &left);
+        check_file(path, &left, &err);
         rows_free(&all);
         rows_free(&left);
     }
@@ -168,7 +148,7 @@ static void a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed(void)
 {
     const char *path = path_of("lines.jsonl");
     facpool_backup_options options = options_for(path, 0);
-    rows all = make_rows(30, FACPOOL_STATUS_OK), left = make_rows(30, FACPOOL_STATUS_OK);
+    rows all = rows_of_status(30, FACPOOL_STATUS_OK), left = rows_of_status(30, FACPOOL_STATUS_OK);
     CHECK_OK(write_rows(&options, &all, 10, &err), err);
     bytes file = load_file(path);
     uint8_t *second = (uint8_t *)memchr(file.at, '\n', file.n) + 1;
@@ -186,7 +166,7 @@ static void a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed(void)
     CHECK_INT(after.n, file.n);
     CHECK(memcmp(after.at, file.at, file.n) == 0);
     left.at[1] = left.at[--left.n];
-    check_rows(path, &left);
+    check_file(path, &left, &err);
     free(file.at);
     free(after.at);
     rows_free(&left);

@@ -71,34 +71,11 @@ int rename(const char *from, const char *to)
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
-static rows make_rows(size_t n, int status)
-{
-    rows r = {0};
-    for (size_t i = 0; i < n; i++)
-        *rows_add(&r) = row_of(i, 50, status);
-    return r;
-}
-
-/* Reads the file and compares with `expected`, which gets sorted. */
-static void check_file(const char *path, rows *expected)
-{
-    rows found = {0};
-    uint64_t n_damaged = 0, tail = 0;
-    CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
-    rows_sort(expected);
-    CHECK_INT(found.n, expected->n);
-    CHECK(rows_are_same(&found, expected));
-    CHECK_INT(n_damaged, 0);
-    CHECK_INT(tail, 0);
-    CHECK_INT(found.corrupt_blocks, 0);
-    rows_free(&found);
-}
-
 static void groups_are_synced_by_tick(void)
 {
     const char *path = path_of("group.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     int64_t next;
@@ -132,7 +109,7 @@ static void batch_durability_syncs_every_block(void)
     const char *path = path_of("batch.fpb");
     facpool_backup_options options = options_for(path, 0);
     options.durability = FACPOOL_DURABILITY_BATCH;
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     for (size_t part = 0; part < 3; part++) {
@@ -148,7 +125,7 @@ static void no_durability_syncs_only_what_it_creates(void)
     const char *path = path_of("none.fpb");
     facpool_backup_options options = options_for(path, 0);
     options.durability = FACPOOL_DURABILITY_NONE;
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     int before = syncs;
@@ -159,7 +136,7 @@ static void no_durability_syncs_only_what_it_creates(void)
     CHECK_INT(sink->rows_durable, 0);
     CHECK_OK(fp_sink_close(sink, &err), err);
     CHECK_INT(syncs, before);
-    check_file(path, &r);
+    check_file(path, &r, &err);
     rows_free(&r);
 }
 
@@ -167,7 +144,7 @@ static void a_failed_sync_is_final(void)
 {
     const char *path = path_of("sync.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(300, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(300, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     CHECK_OK(append_rows(sink, &r, 0, 100, &err), err);
@@ -191,7 +168,7 @@ static void a_failed_sync_is_final(void)
     /* What the failed sync was to save may be gone from the disk, though the kernel still shows it:
      * it is given up, so that a resume computes it again. */
     r.n = 100;
-    check_file(path, &r);
+    check_file(path, &r, &err);
     rows_free(&r);
 }
 
@@ -200,7 +177,7 @@ static void a_full_disk_leaves_the_last_good_block(void)
 {
     const char *path = path_of("full.fpb");
     facpool_backup_options options = options_for(path, 0);
-    rows r = make_rows(4000, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(4000, FACPOOL_STATUS_OK);
     fp_sink *sink;
     CHECK_OK(open_sink(&sink, &options, NULL, &err), err);
     CHECK_OK(append_rows(sink, &r, 0, 1000, &err), err);
@@ -227,7 +204,7 @@ static void a_full_disk_leaves_the_last_good_block(void)
     CHECK_INT(opening.tail_bytes_cut, 0);
     CHECK_OK(append_rows(sink, &r, 1000, 3000, &err), err);
     CHECK_OK(fp_sink_close(sink, &err), err);
-    check_file(path, &r);
+    check_file(path, &r, &err);
     free(one.at);
     free(left.at);
     rows_free(&r);
@@ -251,7 +228,7 @@ static const char *const formats[] = {"order.fpb", "order.arrow", "order.jsonl"}
  * folder is. A file of lines has no header and no index. */
 static void a_file_is_made_written_and_closed_in_this_order(void)
 {
-    rows r = make_rows(200, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(200, FACPOOL_STATUS_OK);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         bool has_lines = i == 2;
         facpool_backup_options options = options_for(path_of(formats[i]), 0);
@@ -277,7 +254,7 @@ static void a_file_is_made_written_and_closed_in_this_order(void)
  * the name and the sync of its folder has nobody else to make the name last. */
 static void a_torn_tail_is_cut_and_synced_before_anything_is_written(void)
 {
-    rows r = make_rows(200, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(200, FACPOOL_STATUS_OK);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         facpool_backup_options options = options_for(path_of(formats[i]), 0);
         fp_sink *sink;
@@ -306,7 +283,7 @@ static void a_torn_tail_is_cut_and_synced_before_anything_is_written(void)
 static void a_file_that_appears_whole_is_synced_before_it_appears(void)
 {
     static const int32_t durabilities[] = {FACPOOL_DURABILITY_GROUP, FACPOOL_DURABILITY_NONE};
-    rows r = make_rows(100, FACPOOL_STATUS_OK);
+    rows r = rows_of_status(100, FACPOOL_STATUS_OK);
     for (size_t i = 0; i < sizeof durabilities / sizeof *durabilities; i++) {
         facpool_backup_options options = options_for(path_of("whole.fpb"), 0);
         options.durability = durabilities[i];
@@ -351,7 +328,7 @@ static void rows_appended_while_a_sync_goes_on_are_not_durable_by_it(void)
 {
     const char *path = path_of("meanwhile.fpb");
     facpool_backup_options options = options_for(path, 0);
-    busy_rows = make_rows(300, FACPOOL_STATUS_OK);
+    busy_rows = rows_of_status(300, FACPOOL_STATUS_OK);
     CHECK_OK(open_sink(&busy, &options, NULL, &err), err);
     CHECK_OK(append_rows(busy, &busy_rows, 0, 100, &err), err);
     bytes first = load_file(path);
@@ -368,7 +345,7 @@ static void rows_appended_while_a_sync_goes_on_are_not_durable_by_it(void)
     CHECK_INT(syncs, before + 1);
     CHECK_INT(busy->rows_durable, 300);
     CHECK_OK(fp_sink_close(busy, &err), err);
-    check_file(path, &busy_rows);
+    check_file(path, &busy_rows, &err);
     rows_free(&busy_rows);
 }
 

@@ -147,6 +147,48 @@ static size_t count_saved_rows(void)
     return n;
 }
 
+/* ------------------------------------------------------------------ rows of a writer */
+
+enum { AT_ONCE = 30 };
+
+static int append_and_sync(facpool_writer *writer, size_t first)
+{
+    int64_t row_dates[AT_ONCE];
+    const char *row_codes[AT_ONCE];
+    uint8_t statuses[AT_ONCE];
+    double factors[AT_ONCE * N_FACTORS];
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        row_dates[i] = dates[(first + i) / N_CODES];
+        row_codes[i] = codes[(first + i) % N_CODES];
+        statuses[i] = (uint8_t)status_of(first + i);
+        for (size_t f = 0; f < N_FACTORS; f++)
+            factors[i * N_FACTORS + f] = factor_of(first + i, f);
+    }
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    rows.n = AT_ONCE;
+    rows.dates = row_dates;
+    rows.codes = row_codes;
+    rows.statuses = statuses;
+    rows.factors = factors;
+    int rc = facpool_writer_append(writer, &rows, &err);
+    return rc ? rc : facpool_writer_sync(writer, &err);
+}
+
+/* The half as a writer leaves it that is killed: what it wrote last is not known to be synced. */
+static void make_part_of_killed_writer(void)
+{
+    remove_backup();
+    free_part();
+    facpool_backup_options backup = backup_options(FACPOOL_MODE_CREATE);
+    facpool_writer *writer = NULL;
+    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, N_FACTORS, &err), err);
+    for (size_t first = 0; first < N_TASKS / 2; first += AT_ONCE)
+        CHECK_OK(append_and_sync(writer, first), err);
+    part_bytes = file_read(path, &part_size);
+    CHECK(part_bytes);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+}
+
 /* ------------------------------------------------------------------ runs */
 
 static int run_on_disk(void)
@@ -159,13 +201,30 @@ static int run_on_disk(void)
     return rc;
 }
 
-/* The half was there, and was never synced: a writer was killed. */
+/* What a killed writer had surely synced, by what its file says. */
+static void save_what_is_known_durable(void)
+{
+    const facpool_info *info = NULL;
+    CHECK_OK(facpool_backup_info(&info, path, &err), err);
+    CHECK(info->durable_bytes < disk.cached_size);
+    disk.saved_size = disk.most_saved = (size_t)info->durable_bytes;
+    memcpy(disk.saved, disk.cached, disk.saved_size);
+    memset(disk.dirty, 0, disk.saved_size);
+    facpool_info_free(info);
+}
+
+/* What a killed writer left was there, the last of it never synced. */
 static int resume_on_disk(void)
 {
     remove_backup();
     forget_file();
     observer = &forgetful_disk;
-    int rc = run_resumed();
+    put_part(false);
+    int kind = pause_failing();
+    save_what_is_known_durable();
+    go_on_failing(kind);
+    scenario_backup.mode = FACPOOL_MODE_RESUME;
+    int rc = inner_run();
     observer = NULL;
     return rc;
 }
@@ -201,7 +260,6 @@ static void what_is_resumed_is_saved_too(int rc)
 /* Rows, a sync, and a look at what it has promised, ten times. */
 static int write_on_disk(void)
 {
-    enum { AT_ONCE = 30 };
     remove_backup();
     forget_file();
     facpool_backup_options backup = backup_options(FACPOOL_MODE_CREATE);
@@ -210,26 +268,7 @@ static int write_on_disk(void)
     int rc = facpool_writer_open(&writer, &backup, NULL, N_FACTORS, &err);
     bool is_open = rc == 0;
     for (size_t first = 0; !rc && first < N_TASKS; first += AT_ONCE) {
-        int64_t row_dates[AT_ONCE];
-        const char *row_codes[AT_ONCE];
-        uint8_t statuses[AT_ONCE];
-        double factors[AT_ONCE * N_FACTORS];
-        for (size_t i = 0; i < AT_ONCE; i++) {
-            row_dates[i] = dates[(first + i) / N_CODES];
-            row_codes[i] = codes[(first + i) % N_CODES];
-            statuses[i] = (uint8_t)status_of(first + i);
-            for (size_t f = 0; f < N_FACTORS; f++)
-                factors[i * N_FACTORS + f] = factor_of(first + i, f);
-        }
-        facpool_rows rows = FACPOOL_ROWS_INIT;
-        rows.n = AT_ONCE;
-        rows.dates = row_dates;
-        rows.codes = row_codes;
-        rows.statuses = statuses;
-        rows.factors = factors;
-        rc = facpool_writer_append(writer, &rows, &err);
-        if (!rc)
-            rc = facpool_writer_sync(writer, &err);
+        rc = append_and_sync(writer, first);
         if (!rc)
             CHECK(count_saved_rows() >= first + AT_ONCE);
     }
@@ -284,9 +323,10 @@ static void runs_report_no_row_durable_that_is_lost(void)
 
 static void resumes_report_no_row_durable_that_is_lost(void)
 {
-    make_part();
+    make_part_of_killed_writer();
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_BATCH);
     fail_syncs(TRIAL(resume_on_disk, durable_rows_are_saved));
+    fail_syncs(TRIAL(resume_on_disk, what_is_resumed_is_saved_too));
     choose_backup_run(WITH_THREADS, false, 0, false, FACPOOL_DURABILITY_GROUP);
     fail_syncs(TRIAL(resume_on_disk, durable_rows_are_saved));
 }

@@ -360,14 +360,7 @@ static void repair_leaves_a_file_that_is_being_written_alone(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        printf("usage: %s TOOL\n", argv[0]);
-        return EXIT_FAILURE;
-    }
-    char *absolute = realpath(argv[1], NULL);
-    tool = absolute ? absolute : argv[1];
-    if (!scratch_make("tool", true))
-        return EXIT_FAILURE;
+    begin_with_tool(argc, argv, "tool");
     RUN(help_and_version_are_given);
     RUN(wrong_usage_is_told_of);
     RUN(csv_is_quoted_where_it_must_be);
@@ -383,6 +376,5 @@ int main(int argc, char **argv)
     RUN(a_damaged_line_of_json_is_told_by_its_number);
     RUN(repair_leaves_a_file_that_is_being_written_alone);
     scratch_remove();
-    free(absolute);
     return TEST_END();
 }

@@ -357,14 +357,7 @@ static void tail_ends_when_nobody_reads(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        printf("usage: %s TOOL\n", argv[0]);
-        return EXIT_FAILURE;
-    }
-    char *absolute = realpath(argv[1], NULL);
-    tool = absolute ? absolute : argv[1];
-    if (!scratch_make("tool-convert", true))
-        return EXIT_FAILURE;
+    begin_with_tool(argc, argv, "tool-convert");
     RUN(all_rows_become_csv);
     RUN(csv_appears_whole_or_not_at_all);
     RUN(files_are_converted_and_joined);
@@ -377,6 +370,5 @@ int main(int argc, char **argv)
     RUN(tail_goes_on_when_the_file_is_compacted_or_replaced);
     RUN(tail_ends_when_nobody_reads);
     scratch_remove();
-    free(absolute);
     return TEST_END();
 }

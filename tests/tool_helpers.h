@@ -10,8 +10,22 @@
 #include "test.h"
 
 static facpool_error err = FACPOOL_ERROR_INIT;
-static const char *tool;
+static char *tool;
 static char output[1 << 16]; /* of the last command, its error output included */
+
+/* First of all: the tool is the test's argument, and the scratch folder is made. */
+static void begin_with_tool(int argc, char **argv, const char *folder)
+{
+    if (argc < 2) {
+        printf("usage: %s TOOL\n", argv[0]);
+        exit(EXIT_FAILURE);
+    }
+    tool = realpath(argv[1], NULL);
+    if (!tool || !scratch_make(folder, true)) {
+        perror(argv[1]);
+        exit(EXIT_FAILURE);
+    }
+}
 
 /* Runs `facpool <arguments>` in the scratch folder and returns its exit status. */
 static int run_tool(const char *arguments)

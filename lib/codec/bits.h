@@ -54,6 +54,9 @@ static inline void fp_half_store(uint8_t *at, uint16_t value)
     at[1] = (uint8_t)(value >> 8);
 }
 
+/* A word of which each byte is `byte`. */
+#define FP_EIGHT_TIMES(byte) ((uint64_t)(byte)*0x0101010101010101u)
+
 /* How many bits it takes to write `value`: 0 for 0. */
 static inline unsigned fp_bit_length(uint64_t value)
 {

@@ -2,6 +2,8 @@
  * lie in memory that others read. */
 #include "codec/json_checksum.h"
 
+#include "codec/bits.h"
+
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -39,9 +41,19 @@ uint64_t fp_json_checksum_without(const char *line, size_t n, size_t digits_at)
     return XXH3_64bits(copy, n);
 }
 
+/* The eight digits of 32 bits as a word, the highest first. */
+static uint64_t hex_of(uint32_t number)
+{
+    uint64_t digits = number;
+    digits = (digits | digits << 16) & 0x0000ffff0000ffff;
+    digits = (digits | digits << 8) & 0x00ff00ff00ff00ff;
+    digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0f;
+    uint64_t letters = (digits + FP_EIGHT_TIMES(6)) >> 4 & FP_EIGHT_TIMES(1);
+    return fp_word_swap(digits + FP_EIGHT_TIMES('0') + letters * ('a' - '0' - 10));
+}
+
 void fp_json_checksum_put(char *to, uint64_t checksum)
 {
-    static const char hex[] = "0123456789abcdef";
-    for (int i = FP_JSON_CHECKSUM_DIGITS - 1; i >= 0; i--, checksum >>= 4)
-        to[i] = hex[checksum & 15];
+    fp_word_store((uint8_t *)to, hex_of((uint32_t)(checksum >> 32)));
+    fp_word_store((uint8_t *)to + 8, hex_of((uint32_t)checksum));
 }

@@ -4,6 +4,7 @@
 #include "codec/json_line.h"
 
 #include "base/alloc.h"
+#include "codec/bits.h"
 #include "codec/json_checksum.h"
 
 #include <string.h>
@@ -260,10 +261,42 @@ static inline void take_fixed(scan *s, const char *text, size_t length)
 
 #define TAKE(s, text) take_fixed(s, text, LENGTH_OF(text))
 
+/* How many digits stand at `at`, before `end`. Eight bytes are looked at together. */
+static inline size_t count_digits(const char *at, const char *end)
+{
+    const char *start = at;
+    for (; end - at >= 8; at += 8) {
+        uint64_t values = fp_word_load((const uint8_t *)at) ^ FP_EIGHT_TIMES('0');
+        uint64_t large = (values & FP_EIGHT_TIMES(0x7f)) + FP_EIGHT_TIMES(0x80 - 10);
+        uint64_t others = (large | values) & FP_EIGHT_TIMES(0x80);
+        if (others)
+            return (size_t)(at - start) + (size_t)__builtin_ctzll(others) / 8;
+    }
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return (size_t)(at - start);
+}
+
 static inline bool is_of_number(char c)
 {
-    /* + - . and digits; e and E */
-    return (unsigned char)(c - '+') <= '9' - '+' ? c != ',' && c != '/' : (c | 0x20) == 'e';
+    return (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '+' || (c | 0x20) == 'e';
+}
+
+/* The highest bit of each of eight bytes that are at least `byte`, of those below 0x80. */
+static inline uint64_t marks_from(uint64_t bytes, uint8_t byte)
+{
+    return (bytes & FP_EIGHT_TIMES(0x7f)) + FP_EIGHT_TIMES(0x80 - byte);
+}
+
+/* The highest bit of each of eight bytes that is_of_number is false of. */
+static inline uint64_t marks_of_others(uint64_t bytes)
+{
+    uint64_t outside = ~marks_from(bytes, '+') | marks_from(bytes, '9' + 1);
+    uint64_t not_comma = marks_from(bytes ^ FP_EIGHT_TIMES(','), 1);
+    uint64_t not_slash = marks_from(bytes ^ FP_EIGHT_TIMES('/'), 1);
+    uint64_t not_e = marks_from((bytes | FP_EIGHT_TIMES(0x20)) ^ FP_EIGHT_TIMES('e'), 1);
+    uint64_t marks = ((outside | ~not_comma | ~not_slash) & not_e) | bytes;
+    return marks & FP_EIGHT_TIMES(0x80);
 }
 
 /* Having come to the end, more may follow; having found nothing is another line. */
@@ -279,10 +312,31 @@ static void end_number(scan *s, const char *start)
 static void take_number(scan *s)
 {
     const char *start = s->at, *at = start;
-    while (at < s->end && is_of_number(*at))
+    uint64_t others = 0;
+    for (; !others && s->end - at >= 8; at += others ? __builtin_ctzll(others) / 8 : 8)
+        others = marks_of_others(fp_word_load((const uint8_t *)at));
+    while (!others && at < s->end && is_of_number(*at))
         at++;
     s->at = at;
     end_number(s, start);
+}
+
+/* What n digits say, modulo 2^64. Eight of them are made pairs, of which there are at most 99, and
+ * these are weighed by two multiplications: 10^6 and 10^2 in one, 10^4 and 1 in the other. */
+static inline uint64_t value_of_digits(const char *at, size_t n)
+{
+    const uint64_t every_second = 0x000000ff000000ff;
+    uint64_t value = 0;
+    for (; n >= 8; n -= 8, at += 8) {
+        uint64_t digits = fp_word_load((const uint8_t *)at) ^ FP_EIGHT_TIMES('0');
+        uint64_t pairs = digits * 10 + (digits >> 8);
+        uint64_t eight = (pairs & every_second) * ((uint64_t)1000000 << 32 | 100) +
+                         (pairs >> 16 & every_second) * ((uint64_t)10000 << 32 | 1);
+        value = value * 100000000 + (eight >> 32);
+    }
+    for (; n > 0; n--, at++)
+        value = value * 10 + (uint64_t)(*at - '0');
+    return value;
 }
 
 /* Its digits as they are written: no plus, no leading zeros, no "-0". */
@@ -291,12 +345,11 @@ static int64_t take_integer(scan *s, int64_t least, int64_t most)
     if (s->state != FP_JSON_LINE)
         return 0;
     bool is_negative = s->at < s->end && *s->at == '-';
-    const char *start = s->at + is_negative, *at = start;
-    uint64_t limit = is_negative ? 0 - (uint64_t)least : (uint64_t)most, value = 0;
-    while (at < s->end && *at >= '0' && *at <= '9')
-        value = value * 10 + (uint64_t)(*at++ - '0'); /* 19 digits fit into 64 bits */
-    s->at = at;
-    size_t n = (size_t)(at - start);
+    const char *start = s->at + is_negative;
+    size_t n = count_digits(start, s->end);
+    uint64_t limit = is_negative ? 0 - (uint64_t)least : (uint64_t)most;
+    uint64_t value = value_of_digits(start, n); /* 19 digits fit into 64 bits */
+    s->at = start + n;
     end_number(s, start);
     if (n > 19 || value > limit || (n > 0 && *start == '0' && (n > 1 || is_negative)))
         s->state = FP_JSON_OTHER;
@@ -312,6 +365,8 @@ static fp_json_span take_text(scan *s, bool *is_all_plain)
     if (s->state != FP_JSON_LINE)
         return span;
     span.at = s->at;
+    while (s->at < s->end && is_plain((unsigned char)*s->at))
+        s->at++;
     bool is_escaped = false; /* then a quote ends no text */
     while (s->at < s->end && (is_escaped || *s->at != '"')) {
         if ((unsigned char)*s->at < 0x20) {
@@ -329,6 +384,12 @@ static fp_json_span take_text(scan *s, bool *is_all_plain)
 
 static int take_status(scan *s)
 {
+    static const char ok[] = "\"ok\""; /* of nearly all rows */
+    if (s->state == FP_JSON_LINE && left_of(s) >= LENGTH_OF(ok) &&
+        memcmp(s->at, ok, LENGTH_OF(ok)) == 0) {
+        s->at += LENGTH_OF(ok);
+        return FACPOOL_STATUS_OK;
+    }
     scan before = *s;
     bool is_cut = false;
     for (int status = FACPOOL_STATUS_OK; before.state == FP_JSON_LINE && status < N_STATUSES;
@@ -383,15 +444,27 @@ static void take_failure(scan *s, fp_json_parts *parts)
     parts->message = take_text(s, &is_plain_text);
 }
 
-/* Any digits: that they are right is another question. */
+static inline bool are_checksum_digits(const char *at, size_t n)
+{
+    bool are = true;
+    for (size_t i = 0; i < n; i++)
+        are &= fp_json_is_checksum_digit(at[i]);
+    return are;
+}
+
+/* Any digits: that they are right is another question. All 16 are looked at together, as compilers
+ * do with a loop whose length they know. */
 static void take_checksum(scan *s)
 {
-    for (int i = 0; i < FP_JSON_CHECKSUM_DIGITS && s->state == FP_JSON_LINE; i++) {
-        if (s->at == s->end)
-            s->state = FP_JSON_CUT;
-        else if (!fp_json_is_checksum_digit(*s->at++))
-            s->state = FP_JSON_OTHER;
-    }
+    bool is_whole = left_of(s) >= FP_JSON_CHECKSUM_DIGITS;
+    size_t n = is_whole ? FP_JSON_CHECKSUM_DIGITS : left_of(s);
+    bool are_digits = is_whole ? are_checksum_digits(s->at, FP_JSON_CHECKSUM_DIGITS)
+                               : are_checksum_digits(s->at, n);
+    if (s->state == FP_JSON_LINE && !are_digits)
+        s->state = FP_JSON_OTHER;
+    else if (s->state == FP_JSON_LINE && !is_whole)
+        s->state = FP_JSON_CUT;
+    s->at += n;
 }
 
 fp_json_match fp_json_match_line(const fp_json_layout *layout, const char *line, size_t n,

@@ -39,29 +39,31 @@ void fp_json_values_clear(fp_json_values *values)
     values->n = 0;
 }
 
-static int add(fp_json_values *values, const char *quote, fp_json_span value)
+static int add(fp_json_values *values, fp_json_span value, bool is_quoted)
 {
-    size_t quotes = strlen(quote);
-    char *to = (char *)fp_buffer_reserve(&values->text, value.n + 2 * quotes + 2);
-    if (!to)
+    char *start = (char *)fp_buffer_reserve(&values->text, value.n + 4), *to = start;
+    if (!start)
         return FACPOOL_E_NOMEM;
-    *to = values->n ? ',' : '[';
-    memcpy(to + 1, quote, quotes);
-    memcpy(to + 1 + quotes, value.at, value.n);
-    memcpy(to + 1 + quotes + value.n, quote, quotes);
-    values->text.size += 1 + value.n + 2 * quotes;
+    *to++ = values->n ? ',' : '[';
+    if (is_quoted)
+        *to++ = '"';
+    memcpy(to, value.at, value.n);
+    to += value.n;
+    if (is_quoted)
+        *to++ = '"';
+    values->text.size += (size_t)(to - start);
     values->n++;
     return 0;
 }
 
 int fp_json_values_add(fp_json_values *values, fp_json_span value)
 {
-    return add(values, "", value);
+    return add(values, value, false);
 }
 
 int fp_json_values_add_text(fp_json_values *values, fp_json_span inside)
 {
-    return add(values, "\"", inside);
+    return add(values, inside, true);
 }
 
 /* Parses a whole text as one value of the wanted type. */

@@ -116,6 +116,14 @@ static int verify_block(const fp_format *format, const fp_place *place, uint64_t
     return 0;
 }
 
+/* Blocks of lines have been found by checking every byte of them. */
+static void count_lines(const fp_log_source *source, facpool_verify_report *report)
+{
+    report->blocks = source->base.n_blocks;
+    for (size_t i = 0; i < source->base.n_blocks; i++)
+        report->rows += source->base.blocks[i].n_rows;
+}
+
 /* Every block up to the end that readers see, index blocks too; gaps are known already. */
 static int verify_blocks(const fp_log_source *source, const fp_place *place,
                          facpool_verify_report *report, facpool_error *err)
@@ -200,7 +208,11 @@ static int verify_source(const fp_log_source *source, const fp_place *place,
         report->blocks += has_lines ? 0 : n_damaged;
         report->rows_damaged += has_lines ? n_damaged : 0;
     }
-    int rc = verify_blocks(source, place, report, err);
+    int rc = 0;
+    if (has_lines)
+        count_lines(source, report);
+    else
+        rc = verify_blocks(source, place, report, err);
     if (!rc && n_damaged)
         rc = count_lost_rows(source, place, report, err);
     report->tail_bytes = source->base.tail_bytes;

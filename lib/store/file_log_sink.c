@@ -94,13 +94,59 @@ static int fail_exists(const char *path, facpool_error *err)
                    "'%s' is there already: resume it, overwrite it, or choose another path", path);
 }
 
+static bool are_zeros(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            return false;
+    return true;
+}
+
+static int holds_only_zeros(const fp_file *file, bool *is, facpool_error *err)
+{
+    fp_window window = {0};
+    const uint8_t *bytes;
+    size_t n = 0;
+    int rc = fp_window_init(&window, file, LOOK_BYTES, err);
+    *is = true;
+    for (uint64_t at = 0; !rc && *is && at < window.size; at += n) {
+        rc = fp_window_get(&window, at, LOOK_BYTES, &bytes, &n, err);
+        *is = !rc && n > 0 && are_zeros(bytes, n);
+    }
+    fp_window_free(&window);
+    return rc;
+}
+
+/* What is in an existing file. Nothing but zeros is what a power loss can leave of a file of lines
+ * of which nothing was durable: its length was on the disk, its bytes were not. In files of blocks
+ * the header is on the disk before the file has its name: zeros are none of them. */
+static int find_format(const opener *o, const fp_file *file, const fp_format **format,
+                       bool *is_empty, facpool_error *err)
+{
+    facpool_error cause = FACPOOL_ERROR_INIT;
+    bool is_lost = false;
+    int rc = fp_log_probe(file, o->path, format, is_empty, &cause);
+    if (rc == FACPOOL_E_UNSUPPORTED && o->choice->format->lines) {
+        int looked = holds_only_zeros(file, &is_lost, err);
+        if (looked)
+            return looked;
+    }
+    if (rc && !is_lost)
+        return fp_error_copy(err, &cause);
+    if (is_lost) {
+        *format = o->choice->format;
+        *is_empty = false;
+    }
+    return 0;
+}
+
 /* An existing file, opened for writing. An empty one counts as absent: a power loss can leave it.
  */
 static int claim(opener *o, fp_file *file, facpool_error *err)
 {
     const fp_format *format;
     bool is_empty;
-    int rc = fp_log_probe(file, o->path, &format, &is_empty, err);
+    int rc = find_format(o, file, &format, &is_empty, err);
     if (rc)
         return rc;
     rc = fp_file_lock(file, err);
@@ -112,7 +158,7 @@ static int claim(opener *o, fp_file *file, facpool_error *err)
                        o->path);
     }
     if (is_empty) /* or was, before another writer let go of it */
-        rc = fp_log_probe(file, o->path, &format, &is_empty, err);
+        rc = find_format(o, file, &format, &is_empty, err);
     if (rc)
         return rc;
     if (is_empty)

@@ -86,7 +86,8 @@ typedef struct fp_line_type {
     /* The number, from 1, of the line that begins at an offset. */
     int (*number_of_line)(const fp_place *place, uint64_t offset, uint64_t *number,
                           facpool_error *err);
-    /* Whether the file is nothing but the beginning of a first row of place->schema, cut off. */
+    /* Whether the file is nothing but the beginning of a first row of place->schema, cut off, with
+     * zeros behind it or not. */
     int (*is_beginning)(const fp_place *place, bool *is, facpool_error *err);
 } fp_line_type;
 

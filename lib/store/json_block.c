@@ -55,10 +55,10 @@ static void add(growing *g, const fp_json_line *line)
         block->timestamp_min = row->timestamp;
     if (row->timestamp > block->timestamp_max)
         block->timestamp_max = row->timestamp;
-    if (strcmp(g->judge.code, g->out->code_min) < 0)
-        strcpy(g->out->code_min, g->judge.code);
     if (strcmp(g->judge.code, g->out->code_max) > 0)
         strcpy(g->out->code_max, g->judge.code);
+    else if (strcmp(g->judge.code, g->out->code_min) < 0)
+        strcpy(g->out->code_min, g->judge.code);
     block->date_max = row->date; /* they ascend */
     block->status_rows[row->status]++;
     block->n_rows++;
@@ -179,7 +179,7 @@ static int number_of_line(const fp_place *place, uint64_t offset, uint64_t *numb
 }
 
 /* Blank lines, then nothing, or a first row that is cut off. */
-static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
+static int is_first_row_cut_off(const fp_place *place, bool *is, facpool_error *err)
 {
     fp_json_judge judge;
     int rc = fp_json_judge_init(&judge, place->schema, err);
@@ -195,6 +195,20 @@ static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
     else
         *is = !rc && line.kind == FP_JSON_FILE_END;
     fp_json_judge_free(&judge);
+    return rc;
+}
+
+/* A power loss may leave a file as long as it was with zeros where bytes were on their way. */
+static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
+{
+    fp_window *window = place->window;
+    uint64_t size = window->size, end;
+    int rc = fp_json_end_without_zeros(window, &end, err);
+    if (rc)
+        return rc;
+    window->size = end;
+    rc = is_first_row_cut_off(place, is, err);
+    window->size = size;
     return rc;
 }
 

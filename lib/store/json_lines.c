@@ -109,6 +109,25 @@ int fp_json_find_line(fp_window *window, uint64_t from, uint64_t *offset, facpoo
     return rc;
 }
 
+int fp_json_end_without_zeros(fp_window *window, uint64_t *end, facpool_error *err)
+{
+    *end = window->size;
+    while (*end > 0) {
+        uint64_t start = *end > SKIP_BYTES ? *end - SKIP_BYTES : 0;
+        const uint8_t *bytes;
+        size_t n;
+        int rc = fp_window_get(window, start, (size_t)(*end - start), &bytes, &n, err);
+        if (rc)
+            return rc;
+        while (n > 0 && bytes[n - 1] == 0)
+            n--;
+        *end = start + n;
+        if (n > 0)
+            break;
+    }
+    return 0;
+}
+
 int fp_json_number_of_line(fp_window *window, uint64_t offset, uint64_t *number, facpool_error *err)
 {
     uint64_t n = 1;

@@ -1,0 +1,199 @@
+/* Proves that reading a file that is long in a hostile way costs what the file is long, and ends:
+ * equal columns, very many blocks and indexes, magic numbers with nothing behind them, lines
+ * without an end, nested, blank or descending, and holes. What it may cost is said in
+ * hostile_files.h. */
+#include "hostile_files.h"
+
+/* ------------------------------------------------------------------ very many blocks */
+
+static void set_trailer(uint8_t *block, size_t size, uint64_t offset)
+{
+    uint8_t *trailer = block + size - FP_TRAILER_BYTES;
+    fp_store_u64(trailer + FP_TRAILER_INDEX_OFFSET, offset);
+    fp_store_u64(trailer + FP_TRAILER_CHECKSUM, fp_checksum(trailer + FP_TRAILER_INDEX_OFFSET, 24));
+}
+
+/* The index block of a file without rows, which gives all blocks before it up. */
+static void take_empty_index(fp_buffer *out, const parts *p)
+{
+    size_t size;
+    const char *path = scratch_path("none.fpb");
+    write_rows(path, 0, 1, false);
+    uint8_t *bytes = file_read(path, &size);
+    CHECK(bytes);
+    size_t at = fp_load_u32(bytes + 24);
+    put(out, bytes + at, size - at);
+    memcpy(out->data + FP_BLOCK_FILE_ID, p->header.data + 32, 8);
+    memcpy(out->data + out->size - 8, p->header.data + 32, 8);
+    free(bytes);
+    unlink(path);
+}
+
+static void very_many_blocks_cost_what_they_are_long(void)
+{
+    size_t n = of_tier(2000, 10000, 200000);
+    for (int mixed = 0; mixed < 2; mixed++) {
+        parts p;
+        fp_buffer file = {0}, index = {0};
+        take_apart(&p);
+        take_empty_index(&index, &p);
+        put(&file, p.header.data, p.header.size);
+        uint64_t sequence = 0;
+        for (size_t i = 0; i < n; i++)
+            add_block(&p, &file, sequence++, mixed ? 0 : file.size);
+        for (size_t i = 0; i < n; i++) {
+            if (mixed)
+                add_block(&p, &file, sequence++, 0);
+            fp_seal seal = {.offset = file.size, .sequence = sequence++, .durable_end = file.size};
+            fp_front_seal(index.data, &seal);
+            set_trailer(index.data, index.size, file.size);
+            put(&file, index.data, index.size);
+        }
+        put(&file, "torn", 4); /* so that the file is walked */
+        check_costs(mixed ? "blocks and indexes" : "blocks, then indexes",
+                    write_file("many.fpb", &file, 0), 0);
+        fp_buffer_free(&file);
+        fp_buffer_free(&index);
+        forget(&p);
+    }
+}
+
+/* Magic numbers of blocks wherever one could begin, and nothing behind them. */
+static void magic_numbers_alone_are_passed_over(void)
+{
+    parts p;
+    fp_buffer file = {0};
+    take_apart(&p);
+    put(&file, p.header.data, p.header.size);
+    uint8_t nothing[64] = {0};
+    memcpy(nothing, p.block, 8);
+    for (size_t i = 0; i < 65536; i++)
+        put(&file, nothing, sizeof nothing);
+    add_block(&p, &file, 9, file.size);
+    check_costs("magic numbers", write_file("magic.fpb", &file, 0), 0);
+    fp_buffer_free(&file);
+    forget(&p);
+}
+
+/* ------------------------------------------------------------------ lines */
+
+static void lines_of_any_length_are_not_held(void)
+{
+    size_t most = (size_t)of_tier(16, 32, 1024) * MIB;
+    const char *path = scratch_path("line.jsonl");
+    write_rows(path, 3, 1, false);
+    size_t size = (size_t)file_bytes(path);
+    CHECK_INT(truncate(path, (off_t)(size + most)), 0); /* a line without an end */
+    check_costs("a line without an end", path, 0);
+    path = scratch_path("middle.jsonl");
+    write_rows(path, 3, 1, false);
+    uint8_t *rows = file_read(path, &size);
+    CHECK(rows);
+    CHECK_INT(truncate(path, (off_t)(size + most)), 0);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK(write(fd, "\n", 1) == 1 && write(fd, rows, size) == (ssize_t)size);
+    close(fd);
+    free(rows);
+    check_costs("a line between", path, 0);
+}
+
+static void write_lines(const char *path, const char *line, size_t n)
+{
+    size_t size;
+    write_rows(path, 3, 1, false);
+    uint8_t *rows = file_read(path, &size);
+    FILE *file = fopen(path, "we");
+    CHECK(rows && file);
+    fwrite(rows, 1, size, file);
+    for (size_t i = 0; i < n; i++)
+        fputs(line, file);
+    fwrite(rows, 1, size, file);
+    fclose(file);
+    free(rows);
+}
+
+static void lines_that_are_no_rows_cost_what_they_are_long(void)
+{
+    char *nested = malloc(3 * MIB);
+    memset(nested, '[', 2 * MIB);
+    strcpy(nested + 2 * MIB, "\n");
+    const char *path = scratch_path("nested.jsonl");
+    write_lines(path, nested, 2);
+    check_costs("deep nesting", path, 0);
+    memset(nested, '\\', 2 * MIB);
+    memcpy(nested, "{\"date\":1,\"code\":\"", 18);
+    path = scratch_path("text.jsonl");
+    write_lines(path, nested, 2);
+    check_costs("a text without an end", path, 0);
+    path = scratch_path("bad.jsonl");
+    write_lines(path, "{}\n", of_tier(20000, 100000, 2000000));
+    check_costs("very many bad lines", path, 0);
+    path = scratch_path("blank.jsonl");
+    write_lines(path, "\n", of_tier(20000, 100000, 2000000));
+    check_costs("very many blank lines", path, 0);
+    free(nested);
+}
+
+/* Each row before the one before: each is a block of its own. */
+static void rows_that_descend_cost_what_they_are_long(void)
+{
+    size_t n = of_tier(2000, 10000, 100000), size;
+    const char *path = scratch_path("descends.jsonl");
+    write_rows(path, n, 1, false);
+    uint8_t *rows = file_read(path, &size);
+    FILE *file = fopen(path, "we");
+    CHECK(rows && file);
+    for (size_t end = size; end;) {
+        size_t begin = end - 1;
+        while (begin && rows[begin - 1] != '\n')
+            begin--;
+        fwrite(rows + begin, 1, end - begin, file);
+        end = begin;
+    }
+    fclose(file);
+    free(rows);
+    check_costs("rows that descend", path, 0);
+}
+
+static void a_file_of_nothing_but_a_hole_costs_little(void)
+{
+    for (size_t i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "hole.%s", suffixes[i]);
+        const char *path = scratch_path(name);
+        write_rows(path, 3, 1, false);
+        CHECK_INT(truncate(path, (off_t)((size_t)of_tier(16, 32, 1024) * MIB)), 0);
+        check_costs("a hole behind the rows", path, 0);
+    }
+}
+
+/* ------------------------------------------------------------------ almost nothing */
+
+/* Rows that are all alike take almost nothing in the file, by right. */
+static void many_equal_columns_cost_what_a_batch_of_them_is(void)
+{
+    enum { ROWS = 65536, FACTORS = 40 };
+    for (size_t i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "equal.%s", suffixes[i]);
+        const char *path = scratch_path(name);
+        write_rows(path, i == 1 ? 4096 : ROWS, FACTORS, false);
+        check_costs("equal columns", path, (size_t)ROWS * (FACTORS + 4) * 8);
+    }
+}
+
+int main(void)
+{
+    if (!scratch_make("hostile", true))
+        return 1;
+    RUN(many_equal_columns_cost_what_a_batch_of_them_is);
+    RUN(very_many_blocks_cost_what_they_are_long);
+    RUN(magic_numbers_alone_are_passed_over);
+    RUN(lines_of_any_length_are_not_held);
+    RUN(lines_that_are_no_rows_cost_what_they_are_long);
+    RUN(rows_that_descend_cost_what_they_are_long);
+    RUN(a_file_of_nothing_but_a_hole_costs_little);
+    scratch_remove();
+    return TEST_END();
+}

@@ -1,0 +1,230 @@
+/* What a power loss leaves of a json file whose length was on the disk before its bytes were:
+ * zeros, alone or behind the beginning of the first row. Nothing of it can have been durable, and a
+ * run goes on as in an empty file; where one byte of it is something else, or the file would be of
+ * a format whose header is durable before its name, it is nobody's backup and is left as it is. */
+#include "json_rows.h"
+
+#define TAG "v1"
+
+static facpool_backup_options options_of(const char *path, int mode)
+{
+    facpool_backup_options options = options_for(path, mode);
+    options.tag = TAG;
+    return options;
+}
+
+/* ------------------------------------------------------------------ what is expected of a file */
+
+/* A run that goes on has nothing to go on from, says what it cut off, and ends as any other. */
+static void check_goes_on(const facpool_backup_options *options, const bytes *b)
+{
+    save_file(options->path, b->at, b->n);
+    fp_sink *sink;
+    fp_sink_opening opening;
+    fp_source *source;
+    CHECK_OK(open_sink(&sink, options, &opening, &err), err);
+    bool resumes = options->mode == FACPOOL_MODE_RESUME;
+    CHECK_INT(opening.existed, resumes);
+    CHECK_INT(opening.tail_bytes_cut, resumes ? b->n : 0);
+    CHECK_INT(opening.damaged_blocks, 0);
+    CHECK_INT(file_bytes_of(options->path), 0);
+    CHECK_OK(fp_sink_source(sink, &source, &err), err);
+    CHECK_INT(source->n_blocks, 0);
+    fp_source_release(source);
+    rows r = some_rows(40);
+    CHECK_OK(append_rows(sink, &r, 0, 20, &err), err);
+    CHECK_OK(append_rows(sink, &r, 20, 20, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
+    check_rows(options->path, &r);
+    rows_free(&r);
+}
+
+static void check_same(const char *path, const bytes *b)
+{
+    bytes same = load_file(path);
+    CHECK(same.n == b->n && memcmp(same.at, b->at, b->n) == 0);
+    free(same.at);
+}
+
+/* Reading, verifying and repairing change nothing, and say that there is no backup. */
+static void check_is_no_backup(const char *path, const bytes *b)
+{
+    save_file(path, b->at, b->n);
+    fp_source *source;
+    facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
+    int rc = fp_source_open(&source, path, NULL, &err);
+    CHECK(rc == FACPOOL_E_UNSUPPORTED || rc == FACPOOL_E_CORRUPT);
+    CHECK_INT(fp_store_verify(path, &report, &err), rc);
+    CHECK_INT(fp_store_repair(path, &report, &err), rc);
+    check_same(path, b);
+}
+
+static void check_is_left(const facpool_backup_options *options, const bytes *b)
+{
+    save_file(options->path, b->at, b->n);
+    fp_sink *sink;
+    int rc = open_sink(&sink, options, NULL, &err);
+    CHECK(rc == FACPOOL_E_UNSUPPORTED || rc == FACPOOL_E_CORRUPT);
+    check_same(options->path, b);
+}
+
+/* ------------------------------------------------------------------ zeros alone */
+
+static const size_t sizes[] = {1, 8, 511, 512, 4095, 4096, 4097, 65536, 65537, 300000};
+
+#define N_SIZES (sizeof sizes / sizeof *sizes)
+
+static bytes zeros_of(size_t n)
+{
+    bytes b = {.at = calloc(1, n), .n = n};
+    CHECK(b.at);
+    return b;
+}
+
+static void zeros_are_continued_and_overwritten(void)
+{
+    const char *path = path_of("zeros.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    facpool_backup_options overwrite = options_of(path, FACPOOL_MODE_OVERWRITE);
+    for (size_t i = 0; i < N_SIZES; i++) {
+        bytes b = zeros_of(sizes[i]);
+        check_goes_on(&resume, &b);
+        check_goes_on(&overwrite, &b);
+        check_is_no_backup(path, &b);
+        free(b.at);
+    }
+}
+
+/* Whose length is not 0 is there. */
+static void zeros_are_no_absent_file(void)
+{
+    const char *path = path_of("there.jsonl");
+    facpool_backup_options create = options_of(path, FACPOOL_MODE_CREATE);
+    fp_sink *sink;
+    bytes b = zeros_of(600);
+    save_file(path, b.at, b.n);
+    CHECK_INT(open_sink(&sink, &create, NULL, &err), FACPOOL_E_EXISTS);
+    check_same(path, &b);
+    free(b.at);
+}
+
+/* Only a name, or a format that is asked for, says that zeros were to be a json file. */
+static void zeros_of_other_formats_are_left_alone(void)
+{
+    static const struct {
+        const char *name, *format;
+    } others[] = {{"zeros.fpb", NULL},       {"zeros.arrow", NULL},     {"zeros", NULL},
+                  {"zeros.jsonl", "binary"}, {"z.jsonl", "memory_map"}, {"zeros.fpb", "binary"}};
+    bytes b = zeros_of(4096);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
+            facpool_backup_options options = options_of(path_of(others[i].name), mode);
+            options.format = others[i].format;
+            check_is_left(&options, &b);
+        }
+    facpool_backup_options named = options_of(path_of("zeros.fpb"), FACPOOL_MODE_RESUME);
+    named.format = "json";
+    check_goes_on(&named, &b);
+    free(b.at);
+}
+
+static void one_byte_among_zeros_is_somebodys(void)
+{
+    const char *path = path_of("byte.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    facpool_backup_options overwrite = options_of(path, FACPOOL_MODE_OVERWRITE);
+    for (size_t i = 0; i < N_SIZES; i++) {
+        bytes b = zeros_of(sizes[i]);
+        const size_t places[] = {0, b.n / 2, b.n - 1};
+        for (size_t k = 0; k < 3; k++) {
+            b.at[places[k]] = 'x';
+            check_is_left(&resume, &b);
+            check_is_left(&overwrite, &b);
+            b.at[places[k]] = 0;
+        }
+        free(b.at);
+    }
+}
+
+/* ------------------------------------------------------------------ zeros behind a beginning */
+
+/* A file's first n bytes, and zeros. */
+static bytes beginning_of(const bytes *b, size_t n, size_t n_zeros)
+{
+    bytes cut = zeros_of(n + n_zeros);
+    memcpy(cut.at, b->at, n);
+    return cut;
+}
+
+static void a_first_row_that_ends_in_zeros_is_continued(void)
+{
+    const char *path = path_of("row.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    rows r = some_rows(40);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t n = 1, end = line_at(&b, 1); n < end; n++)
+        for (size_t i = 0; i < N_SIZES; i += 3) {
+            bytes cut = beginning_of(&b, n, sizes[i]);
+            check_goes_on(&resume, &cut);
+            free(cut.at);
+        }
+    free(b.at);
+    rows_free(&r);
+}
+
+/* Rows that are whole are kept, whatever zeros there are. */
+static void whole_rows_before_zeros_are_kept(void)
+{
+    const char *path = path_of("kept.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    rows r = some_rows(40);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t n = line_at(&b, 1); n < line_at(&b, 3); n++) {
+        bytes cut = beginning_of(&b, n, 700);
+        save_file(path, cut.at, cut.n);
+        size_t kept = count_lines(cut.at, cut.n);
+        fp_sink *sink;
+        fp_sink_opening opening;
+        CHECK_OK(open_sink(&sink, &resume, &opening, &err), err);
+        CHECK_INT(opening.tail_bytes_cut, cut.n - line_at(&b, kept));
+        CHECK_OK(fp_sink_close(sink, &err), err);
+        rows expected = some_rows(40);
+        expected.n = kept;
+        check_rows(path, &expected);
+        rows_free(&expected);
+        free(cut.at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
+/* What is no beginning of a row of this run does not become one by zeros behind it. */
+static void other_beginnings_stay_what_they_are(void)
+{
+    static const char *const others[] = {"{\"date\":\"2024-01-02\",\"close\":10.5}",
+                                         "{\"date\":20240102,\"code\":\"000001\",\"open\":1.0",
+                                         "{\"dates\":1", "date,code\n1,2", "[1,2"};
+    const char *path = path_of("other.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        bytes text = {.at = (uint8_t *)(uintptr_t)others[i], .n = strlen(others[i])};
+        bytes b = beginning_of(&text, text.n, 600);
+        check_is_left(&resume, &b);
+        check_is_no_backup(path, &b);
+        free(b.at);
+    }
+}
+
+int main(void)
+{
+    make_folder();
+    RUN(zeros_are_continued_and_overwritten);
+    RUN(zeros_are_no_absent_file);
+    RUN(zeros_of_other_formats_are_left_alone);
+    RUN(one_byte_among_zeros_is_somebodys);
+    RUN(a_first_row_that_ends_in_zeros_is_continued);
+    RUN(whole_rows_before_zeros_are_kept);
+    RUN(other_beginnings_stay_what_they_are);
+    remove_folder();
+    return TEST_END();
+}
