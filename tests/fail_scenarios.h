@@ -214,8 +214,8 @@ static inline void file_can_be_completed(int rc)
     if (has_report) {
         CHECK(last_report.rows_durable <= last_report.rows_written);
         /* What a failed sync was to save is given up, and runs again. */
-        uint64_t kept =
-            current_kind == CALL_SYNC ? last_report.rows_durable : last_report.rows_written;
+        bool syncs_failed = current_kind == CALL_SYNC || syncs_fail_after;
+        uint64_t kept = syncs_failed ? last_report.rows_durable : last_report.rows_written;
         CHECK(last_report.resumed + kept <= rows + last_report.retry_failed);
     }
     if (rc == 0)

@@ -104,6 +104,9 @@ static atomic_long mapped;    /* bytes that are not unmapped */
 static atomic_bool without_renameat2;
 static atomic_bool without_getrandom;
 
+/* Once a call has failed, no sync of this process goes well any more. */
+static atomic_bool syncs_fail_after;
+
 /* How many calls failed by kind, those in other processes too: shared with them. */
 typedef struct call_tally {
     atomic_long failed[N_CALL_KINDS];
@@ -165,6 +168,10 @@ static inline verdict verdict_of(failure_mode mode, long call, long at)
 
 static inline verdict judge_call(call_kind kind)
 {
+    if (kind == CALL_SYNC && syncs_fail_after && failing_kind != CALL_NONE && failed_calls > 0) {
+        errno = EIO;
+        return FAILS;
+    }
     if (atomic_load_explicit(&failing_kind, memory_order_relaxed) != (int)kind)
         return GOES_WELL;
     int me = (int)getpid();

@@ -62,9 +62,23 @@ static void wait_for_quiet(void)
     }
 }
 
+/* One at a time: the look itself takes memory, and who waits for its turn sleeps. */
+static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&forking);
+    wait_for_quiet();
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&forking);
+}
+
 __attribute__((constructor)) static void fork_quietly(void)
 {
-    pthread_atfork(wait_for_quiet, NULL, NULL);
+    pthread_atfork(before_fork, after_fork, after_fork);
 }
 
 #else

@@ -225,7 +225,8 @@ static void *write_live(void *user)
             continue;
         rc = facpool_writer_sync(writer, &live->err);
         live->synced = (n + 1) * LIVE_ROWS;
-        for (size_t looks = live->looks; !rc && n % 12 == 0 && live->looks == looks;)
+        /* the second look from now begins behind the sync, and sees what it saved */
+        for (size_t looks = live->looks; !rc && n % 12 == 0 && live->looks < looks + 2;)
             sched_yield();
     }
     if (writer) {

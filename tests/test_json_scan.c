@@ -5,6 +5,7 @@
  */
 #include "codec/json_checksum.h"
 #include "codec/json_line.h"
+#include "scratch.h"
 #include "test.h"
 
 #include <inttypes.h>
@@ -13,14 +14,7 @@
 #define LONGEST_NUMBER 40
 
 static fp_json_layout layout;
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t random_bits(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    return seed ^= seed << 17;
-}
+static random_numbers dice;
 
 /* ------------------------------------------------------------------ the plain way */
 
@@ -122,7 +116,7 @@ static void every_byte_at_every_place_of_a_number(void)
         for (size_t place = 0; place < n; place++)
             for (int byte = 0; byte < 256; byte++) {
                 for (size_t i = 0; i < n; i++)
-                    text[i] = (char)('1' + random_bits() % 9);
+                    text[i] = (char)('1' + random_bits(&dice) % 9);
                 text[place] = (char)byte;
                 check_number(text, n);
             }
@@ -148,8 +142,8 @@ static void integers_of_any_size(void)
         power *= digits < 19 ? 10 : 1;
     }
     for (int i = 0; i < 200000; i++)
-        check_integer((int64_t)(random_bits() >> random_bits() % 64) *
-                      (random_bits() % 2 ? 1 : -1));
+        check_integer((int64_t)(random_bits(&dice) >> random_bits(&dice) % 64) *
+                      (random_bits(&dice) % 2 ? 1 : -1));
     static const char *const edges[] = {"9223372036854775807",
                                         "9223372036854775808",
                                         "-9223372036854775808",
@@ -191,7 +185,7 @@ static void every_byte_at_every_place_of_a_checksum(void)
 static void checksums_are_written_as_printf_does(void)
 {
     for (int i = 0; i < 100000; i++) {
-        uint64_t number = random_bits() >> random_bits() % 64;
+        uint64_t number = random_bits(&dice) >> random_bits(&dice) % 64;
         char expected[32], digits[FP_JSON_CHECKSUM_DIGITS];
         snprintf(expected, sizeof expected, "%016" PRIx64, number);
         fp_json_checksum_put(digits, number);
@@ -201,6 +195,7 @@ static void checksums_are_written_as_printf_does(void)
 
 int main(void)
 {
+    dice.state = environment_seed();
     fp_texts names = {0};
     CHECK(!fp_texts_add(&names, "a", 1));
     CHECK(!fp_json_layout_init(&layout, &names, NULL));

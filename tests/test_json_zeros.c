@@ -146,6 +146,34 @@ static void one_byte_among_zeros_is_somebodys(void)
     }
 }
 
+/* Small numbers and zeros, as binary files of others begin: the first byte may be one that a row,
+ * or a blank line, begins with. */
+static void files_of_numbers_are_somebodys(void)
+{
+    static const struct {
+        const char *name, *format;
+    } ways[] = {{"numbers.bin", NULL},
+                {"numbers.bin", "binary"},
+                {"numbers.bin", "json"},
+                {"numbers.jsonl", NULL}};
+    static const uint8_t firsts[] = {'\n', ' ', '{'};
+    for (size_t k = 0; k < sizeof firsts; k++)
+        for (int has_data = 0; has_data < 2; has_data++) {
+            bytes b = zeros_of(90000);
+            b.at[0] = firsts[k];
+            for (size_t i = 8192; has_data && i < 60000; i += 4)
+                b.at[i] = 0x81;
+            for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
+                for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
+                    facpool_backup_options options = options_of(path_of(ways[w].name), mode);
+                    options.format = ways[w].format;
+                    if (has_data || w < 2)
+                        check_is_left(&options, &b);
+                }
+            free(b.at);
+        }
+}
+
 /* ------------------------------------------------------------------ zeros behind a beginning */
 
 /* A file's first n bytes, and zeros. */
@@ -222,6 +250,7 @@ int main(void)
     RUN(zeros_are_no_absent_file);
     RUN(zeros_of_other_formats_are_left_alone);
     RUN(one_byte_among_zeros_is_somebodys);
+    RUN(files_of_numbers_are_somebodys);
     RUN(a_first_row_that_ends_in_zeros_is_continued);
     RUN(whole_rows_before_zeros_are_kept);
     RUN(other_beginnings_stay_what_they_are);

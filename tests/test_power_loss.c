@@ -211,7 +211,7 @@ static void cut_under_a_writer(random_numbers *r)
     }
     n_cuts[WRITER_CYCLE]++;
     n_just_closed += when_closed && w.close_syncs;
-    n_none_lost += n_more == 0;
+    n_none_lost += n_more == 0 && synced < w.appended;
     options.mode = FACPOOL_MODE_RESUME;
     facpool_writer *writer = suite_writer(&options);
     for (unsigned key = 0; key < SUITE_KEYS; key++)

@@ -285,6 +285,30 @@ static int write_on_disk(void)
     return rc;
 }
 
+/* A writer that does not sync by itself goes on behind a killed one, and syncs when it is asked. */
+static int write_more_on_disk(void)
+{
+    remove_backup();
+    forget_file();
+    observer = &forgetful_disk;
+    put_part(false);
+    int kind = pause_failing();
+    save_what_is_known_durable();
+    go_on_failing(kind);
+    facpool_backup_options backup = backup_options(FACPOOL_MODE_RESUME);
+    backup.durability = FACPOOL_DURABILITY_NONE;
+    facpool_writer *writer = NULL;
+    int rc = facpool_writer_open(&writer, &backup, NULL, N_FACTORS, &err);
+    bool is_open = rc == 0;
+    for (size_t first = N_TASKS / 2; !rc && first < N_TASKS; first += AT_ONCE)
+        rc = append_and_sync(writer, first);
+    facpool_error untold = FACPOOL_ERROR_INIT;
+    int close_rc = is_open ? facpool_writer_close(writer, rc ? &untold : &err) : 0;
+    observer = NULL;
+    has_report = false;
+    return rc ? rc : close_rc;
+}
+
 static void written_rows_can_be_completed(int rc)
 {
     (void)rc;
@@ -331,9 +355,20 @@ static void resumes_report_no_row_durable_that_is_lost(void)
     fail_syncs(TRIAL(resume_on_disk, durable_rows_are_saved));
 }
 
+static void rows_before_a_failed_write_are_not_believed_unsynced(void)
+{
+    static const injection write = {CALL_WRITE, FAIL_ALONE, ENOSPC, IO, false};
+    syncs_fail_after = true;
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_GROUP);
+    fail_each(TRIAL(run_on_disk, what_is_resumed_is_saved_too), write);
+    syncs_fail_after = false;
+}
+
 static void writers_promise_no_row_that_is_lost(void)
 {
     fail_syncs(TRIAL(write_on_disk, written_rows_can_be_completed));
+    make_part_of_killed_writer();
+    fail_syncs(TRIAL(write_more_on_disk, what_is_resumed_is_saved_too));
 }
 
 /* The disk itself: or none of the above would prove anything. */
@@ -366,6 +401,7 @@ static void all_in_format(const char *suffix)
     printf("%s\n", file_name);
     RUN_FAILING(runs_report_no_row_durable_that_is_lost);
     RUN_FAILING(resumes_report_no_row_durable_that_is_lost);
+    RUN_FAILING(rows_before_a_failed_write_are_not_believed_unsynced);
     RUN_FAILING(writers_promise_no_row_that_is_lost);
 }
 

@@ -169,6 +169,19 @@ int fp_log_blank(const fp_file *file, uint64_t offset, uint64_t n, facpool_error
     return rc;
 }
 
+void fp_log_write_again(const fp_file *file, uint64_t from, uint64_t end)
+{
+    uint8_t piece[16384];
+    facpool_error untold = FACPOOL_ERROR_INIT; /* the sync's error is the one that counts */
+    size_t got = 0;
+    for (; from < end; from += got) {
+        size_t wanted = end - from < sizeof piece ? (size_t)(end - from) : sizeof piece;
+        if (fp_file_read(file, piece, wanted, from, &got, &untold) || got == 0 ||
+            fp_file_write(file, piece, got, from, &untold))
+            return;
+    }
+}
+
 /* Gives damaged lines up, so that other programs can read the file, and no reader complains for
  * ever: the one thing that is ever overwritten in a file. What they held is run again. */
 static int blank_bad_lines(fp_log *log, const fp_place *place, uint64_t *n, facpool_error *err)
@@ -245,21 +258,6 @@ static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uin
     return rc;
 }
 
-/* What a failed sync could not save, the kernel may call clean: a later sync would succeed, and save
- * nothing of it. Written again it is the next one's to save. Best effort, as the disk is failing. */
-static void write_again(const fp_file *file, uint64_t from, uint64_t end)
-{
-    uint8_t piece[16384];
-    facpool_error untold = FACPOOL_ERROR_INIT; /* the sync's error is the one that counts */
-    size_t got = 0;
-    for (; from < end; from += got) {
-        size_t wanted = end - from < sizeof piece ? (size_t)(end - from) : sizeof piece;
-        if (fp_file_read(file, piece, wanted, from, &got, &untold) || got == 0 ||
-            fp_file_write(file, piece, got, from, &untold))
-            return;
-    }
-}
-
 /* Cuts off the torn tail, before anything is appended where it was. What a killed writer left is
  * in the kernel, not yet on the disk: syncing makes all of it durable, and known to be; its name,
  * too, which a writer may have given just before it was killed. */
@@ -272,7 +270,7 @@ static int settle(fp_log *log, const char *path, uint64_t file_bytes, facpool_er
     if (!rc && syncs) {
         rc = fp_file_sync(&log->file, err);
         if (rc)
-            write_again(&log->file, log->contents.durable_end, end);
+            fp_log_write_again(&log->file, log->contents.durable_end, end);
     }
     if (!rc)
         rc = fp_file_sync_name(path, err);

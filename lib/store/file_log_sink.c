@@ -94,32 +94,48 @@ static int fail_exists(const char *path, facpool_error *err)
                    "'%s' is there already: resume it, overwrite it, or choose another path", path);
 }
 
-static bool are_zeros(const uint8_t *bytes, size_t n)
+static size_t length_without_zeros(const uint8_t *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i])
-            return false;
-    return true;
+    while (n > 0 && bytes[n - 1] == 0)
+        n--;
+    return n;
 }
 
-static int holds_only_zeros(const fp_file *file, bool *is, facpool_error *err)
+static int are_zeros_from(fp_window *window, uint64_t from, bool *are, facpool_error *err)
+{
+    const uint8_t *bytes;
+    size_t n = 0;
+    int rc = 0;
+    for (uint64_t at = from; !rc && *are && at < window->size; at += n) {
+        rc = fp_window_get(window, at, LOOK_BYTES, &bytes, &n, err);
+        *are = !rc && n > 0 && length_without_zeros(bytes, n) == 0;
+    }
+    return rc;
+}
+
+/* Whether there are only zeros, or zeros behind what begins as the format's first line does: all
+ * that a power loss can leave of a file of lines of which nothing was durable, where its length was
+ * on the disk before its bytes. */
+static int is_lost_beginning(const fp_format *format, const fp_file *file, bool *is,
+                             facpool_error *err)
 {
     fp_window window = {0};
     const uint8_t *bytes;
     size_t n = 0;
     int rc = fp_window_init(&window, file, LOOK_BYTES, err);
-    *is = true;
-    for (uint64_t at = 0; !rc && *is && at < window.size; at += n) {
-        rc = fp_window_get(&window, at, LOOK_BYTES, &bytes, &n, err);
-        *is = !rc && n > 0 && are_zeros(bytes, n);
+    if (!rc)
+        rc = fp_window_get(&window, 0, LOOK_BYTES, &bytes, &n, err);
+    if (!rc) {
+        size_t length = length_without_zeros(bytes, n);
+        *is = !memchr(bytes, 0, length) && (length == 0 || format->probe(bytes, length));
+        rc = are_zeros_from(&window, n, is, err);
     }
     fp_window_free(&window);
     return rc;
 }
 
-/* What is in an existing file. Nothing but zeros is what a power loss can leave of a file of lines
- * of which nothing was durable: its length was on the disk, its bytes were not. In files of blocks
- * the header is on the disk before the file has its name: zeros are none of them. */
+/* What is in an existing file that is locked. In files of blocks the header is on the disk before the
+ * file has its name: zeros are none of them. */
 static int find_format(const opener *o, const fp_file *file, const fp_format **format,
                        bool *is_empty, facpool_error *err)
 {
@@ -127,7 +143,7 @@ static int find_format(const opener *o, const fp_file *file, const fp_format **f
     bool is_lost = false;
     int rc = fp_log_probe(file, o->path, format, is_empty, &cause);
     if (rc == FACPOOL_E_UNSUPPORTED && o->choice->format->lines) {
-        int looked = holds_only_zeros(file, &is_lost, err);
+        int looked = is_lost_beginning(o->choice->format, file, &is_lost, err);
         if (looked)
             return looked;
     }
@@ -140,13 +156,26 @@ static int find_format(const opener *o, const fp_file *file, const fp_format **f
     return 0;
 }
 
+/* Whether it is worth locking: what is no backup may be the zeros of one. */
+static int glance(const opener *o, const fp_file *file, const fp_format **format, bool *is_sure,
+                  facpool_error *err)
+{
+    facpool_error cause = FACPOOL_ERROR_INIT;
+    bool is_empty = false;
+    int rc = fp_log_probe(file, o->path, format, &is_empty, &cause);
+    *is_sure = !rc && !is_empty;
+    if (rc == FACPOOL_E_UNSUPPORTED && o->choice->format->lines)
+        return 0;
+    return rc ? fp_error_copy(err, &cause) : 0;
+}
+
 /* An existing file, opened for writing. An empty one counts as absent: a power loss can leave it.
  */
 static int claim(opener *o, fp_file *file, facpool_error *err)
 {
     const fp_format *format;
-    bool is_empty;
-    int rc = find_format(o, file, &format, &is_empty, err);
+    bool is_empty = false, is_sure = false;
+    int rc = glance(o, file, &format, &is_sure, err);
     if (rc)
         return rc;
     rc = fp_file_lock(file, err);
@@ -157,7 +186,7 @@ static int claim(opener *o, fp_file *file, facpool_error *err)
         return fp_fail(err, FACPOOL_E_BUSY, "'%s' keeps being replaced by other processes",
                        o->path);
     }
-    if (is_empty) /* or was, before another writer let go of it */
+    if (!is_sure) /* empty, or was before another writer let go of it; or perhaps lost */
         rc = find_format(o, file, &format, &is_empty, err);
     if (rc)
         return rc;

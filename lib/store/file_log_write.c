@@ -234,12 +234,14 @@ static int publish(fp_log *log, facpool_error *err)
 
 /* Of what a failed sync was to save the kernel may have dropped pages that it still shows until
  * they are loaded anew: who resumes meanwhile would take these rows for safe. So they are given up,
- * as damaged ones are, and their tasks run again. Only what this log wrote; where even that can't
- * be written there is nothing to add to the error that is reported already. */
+ * as damaged ones are, and their tasks run again. Only what this log wrote: what another writer had
+ * left unsynced is written again. Where even that can't be written there is nothing to add to the
+ * error that is reported already. */
 static void give_up_unsynced(fp_log *log)
 {
     fp_log_contents *contents = &log->contents;
     uint64_t from = contents->durable_end > log->begun_at ? contents->durable_end : log->begun_at;
+    fp_log_write_again(&log->file, contents->durable_end, log->begun_at);
     if (contents->end <= from)
         return;
     if (log->format->lines) {
@@ -264,12 +266,12 @@ int fp_log_close(fp_log *log, facpool_error *err)
     int rc = log->failed ? refuse(log, err) : fp_log_end_well(log, err);
     if (!rc && log->hidden)
         rc = publish(log, err);
-    if (log->sync_failed && !log->hidden)
-        give_up_unsynced(log);
     /* After a failed write, what was written before it can still be made durable. Where that fails
      * too there is nothing to add to the error that is reported already. */
     if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE && !log->hidden)
-        (void)fp_file_sync(&log->file, NULL);
+        log->sync_failed = fp_file_sync(&log->file, NULL) != 0;
+    if (log->sync_failed && !log->hidden)
+        give_up_unsynced(log);
     fp_lock_leave(&log->lock);
     fp_log_free(log);
     return rc;

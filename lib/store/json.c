@@ -30,8 +30,6 @@ static size_t strange_bytes(const uint8_t *line, size_t n)
  */
 static bool probe(const uint8_t *first, size_t n)
 {
-    while (n > 0 && first[n - 1] == 0) /* where a power loss took the end of a first line */
-        n--;
     const uint8_t *at = first, *end = first + n;
     bool may_be_damaged = true, is_all_blank = n > 0;
     while (at < end) {
