@@ -243,6 +243,20 @@ static void other_beginnings_stay_what_they_are(void)
     }
 }
 
+/* Of a row that was there once, or somebody's: no run goes on behind it. */
+static void zeros_with_more_behind_them_are_left_alone(void)
+{
+    const char *path = path_of("behind.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    char start[] = "{\"date\":20240102,\"code\":\"";
+    bytes text = {.at = (uint8_t *)start, .n = strlen(start)};
+    bytes b = beginning_of(&text, text.n, 6000);
+    b.at[b.n - 100] = 'x';
+    check_is_left(&resume, &b);
+    check_is_no_backup(path, &b);
+    free(b.at);
+}
+
 int main(void)
 {
     make_folder();
@@ -254,6 +268,7 @@ int main(void)
     RUN(a_first_row_that_ends_in_zeros_is_continued);
     RUN(whole_rows_before_zeros_are_kept);
     RUN(other_beginnings_stay_what_they_are);
+    RUN(zeros_with_more_behind_them_are_left_alone);
     remove_folder();
     return TEST_END();
 }

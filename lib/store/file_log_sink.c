@@ -127,15 +127,15 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
         rc = fp_window_get(&window, 0, LOOK_BYTES, &bytes, &n, err);
     if (!rc) {
         size_t length = length_without_zeros(bytes, n);
-        *is = !memchr(bytes, 0, length) && (length == 0 || format->probe(bytes, length));
+        *is = length == 0 || format->probe(bytes, length);
         rc = are_zeros_from(&window, n, is, err);
     }
     fp_window_free(&window);
     return rc;
 }
 
-/* What is in an existing file that is locked. In files of blocks the header is on the disk before the
- * file has its name: zeros are none of them. */
+/* What is in an existing file that is locked. In files of blocks the header is on the disk before
+ * the file has its name: zeros are none of them. */
 static int find_format(const opener *o, const fp_file *file, const fp_format **format,
                        bool *is_empty, facpool_error *err)
 {
