@@ -7,7 +7,8 @@
 #   tsan        clang with ThreadSanitizer, and Archer, which tells it of OpenMP's own ordering: all
 #               tests that start threads, the longest with fewer cases
 #   valgrind    the small tests of the release build under memcheck
-#   no-openmp   clang, release build, -Dopenmp=disabled: everything but the slow tests
+#   no-openmp   clang, release build, -Dopenmp=disabled: everything but the slow tests and the long
+#               ones that never run a task
 #   foreign     readers that are not ours (pyarrow, polars, DuckDB, pandas, jq, the Arrow library for
 #               Rust) on files from real runs, and on streams in and out, these also with
 #               AddressSanitizer. Without a network it is skipped, but with CI=true it fails
@@ -43,7 +44,7 @@ for argument in "$@"; do
         rounds="$rounds $argument"
         ;;
     -h | --help)
-        sed -n '2,32s/^# \{0,1\}//p' "$0"
+        sed -n '2,33s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)

@@ -214,7 +214,7 @@ static void save_what_is_known_durable(void)
 }
 
 /* What a killed writer left was there, the last of it never synced. */
-static int resume_on_disk(void)
+static void put_part_on_disk(void)
 {
     remove_backup();
     forget_file();
@@ -223,6 +223,11 @@ static int resume_on_disk(void)
     int kind = pause_failing();
     save_what_is_known_durable();
     go_on_failing(kind);
+}
+
+static int resume_on_disk(void)
+{
+    put_part_on_disk();
     scenario_backup.mode = FACPOOL_MODE_RESUME;
     int rc = inner_run();
     observer = NULL;
@@ -288,13 +293,7 @@ static int write_on_disk(void)
 /* A writer that does not sync by itself goes on behind a killed one, and syncs when it is asked. */
 static int write_more_on_disk(void)
 {
-    remove_backup();
-    forget_file();
-    observer = &forgetful_disk;
-    put_part(false);
-    int kind = pause_failing();
-    save_what_is_known_durable();
-    go_on_failing(kind);
+    put_part_on_disk();
     facpool_backup_options backup = backup_options(FACPOOL_MODE_RESUME);
     backup.durability = FACPOOL_DURABILITY_NONE;
     facpool_writer *writer = NULL;
