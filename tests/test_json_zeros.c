@@ -257,6 +257,87 @@ static void zeros_with_more_behind_them_are_left_alone(void)
     free(b.at);
 }
 
+/* ------------------------------------------------------------------ a beginning that is lost */
+
+/* n bytes of damage, and a file behind it. */
+static bytes behind(const bytes *b, size_t n, uint8_t damage)
+{
+    bytes all = zeros_of(n + b->n);
+    memset(all.at, damage, n);
+    memcpy(all.at + n, b->at, b->n);
+    return all;
+}
+
+/* The first line takes the damage along; the others are read, verified, resumed and overwritten as
+ * those of any damaged file. */
+static void check_is_known(const char *path, const bytes *b, size_t n_rows)
+{
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
+    save_file(path, b->at, b->n);
+    CHECK_INT(fp_store_verify(path, &report, &err), FACPOOL_E_CORRUPT);
+    CHECK_INT(report.rows, n_rows - 1);
+    CHECK_INT(report.damaged_blocks, 1);
+    CHECK_INT(fp_store_repair(path, &report, &err), 0);
+    check_same(path, b);
+    fp_sink *sink;
+    fp_sink_opening opening;
+    CHECK_OK(open_sink(&sink, &resume, &opening, &err), err);
+    CHECK_INT(opening.existed, 1);
+    CHECK_INT(opening.damaged_blocks, 1);
+    rows first = some_rows(1);
+    CHECK_OK(append_rows(sink, &first, 0, 1, &err), err);
+    CHECK_OK(fp_sink_close(sink, &err), err);
+    rows all = some_rows(n_rows);
+    check_rows(path, &all);
+    rows_free(&first);
+    rows_free(&all);
+}
+
+static void a_file_is_known_by_its_rows(void)
+{
+    static const struct {
+        size_t n;
+        uint8_t damage;
+    } losses[] = {{1, 0},       {4096, 0},     {4097, 0},      {65536, 0},  {3000000, 0},
+                  {4096, 0xa5}, {70000, 0xa5}, {1000000, 'x'}, {4096, '{'}, {70000, ' '}};
+    const char *path = path_of("known.jsonl");
+    facpool_backup_options overwrite = options_of(path, FACPOOL_MODE_OVERWRITE);
+    rows r = some_rows(40);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
+        bytes lost = behind(&b, losses[i].n, losses[i].damage);
+        check_is_known(path, &lost, r.n);
+        save_file(path, lost.at, lost.n);
+        CHECK_OK(write_rows(&overwrite, &r, RUN_ROWS, &err), err);
+        check_rows(path, &r);
+        free(lost.at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
+/* Nobody looks through a long file of another program for rows; nor do lines that only begin as
+ * rows make it ours. */
+static void a_file_of_others_is_not_searched_for_rows(void)
+{
+    const char *path = path_of("long.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    facpool_backup_options overwrite = options_of(path, FACPOOL_MODE_OVERWRITE);
+    char alike[] = "\n{\"date\":20240102,\"code\":\"000001\"}\n";
+    rows r = some_rows(40);
+    bytes b = write_file(path, &r, TAG), text = {(uint8_t *)alike, sizeof alike - 1};
+    bytes cases[] = {behind(&b, 1100000, 0xa5), behind(&text, 5000, 0), behind(&text, 5000, 0xa5)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_is_no_backup(path, &cases[i]);
+        check_is_left(&resume, &cases[i]);
+        check_is_left(&overwrite, &cases[i]);
+        free(cases[i].at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
 int main(void)
 {
     make_folder();
@@ -269,6 +350,8 @@ int main(void)
     RUN(whole_rows_before_zeros_are_kept);
     RUN(other_beginnings_stay_what_they_are);
     RUN(zeros_with_more_behind_them_are_left_alone);
+    RUN(a_file_is_known_by_its_rows);
+    RUN(a_file_of_others_is_not_searched_for_rows);
     remove_folder();
     return TEST_END();
 }

@@ -71,7 +71,7 @@ int fp_log_file_open(fp_log_file **out, const fp_format **format, const char *pa
 int fp_log_file_open_known(fp_log_file **out, const char *path, facpool_error *err);
 
 /* The format of an open file, and whether it is empty (then the format is NULL). Errors:
- * UNSUPPORTED (no backup), IO. */
+ * UNSUPPORTED (no backup), IO, NOMEM. */
 int fp_log_probe(const fp_file *file, const char *path, const fp_format **format, bool *is_empty,
                  facpool_error *err);
 

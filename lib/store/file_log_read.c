@@ -47,6 +47,10 @@ int fp_log_probe(const fp_file *file, const char *path, const fp_format **format
     if (rc)
         return rc;
     const fp_format *found = got ? fp_format_of_bytes(first, got) : NULL;
+    if (got && !found)
+        rc = fp_format_of_rows(file, &found, err);
+    if (rc)
+        return rc;
     if (got && !found) {
         char shown[16];
         show_bytes(shown, sizeof shown, first, got);

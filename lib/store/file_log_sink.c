@@ -72,13 +72,17 @@ static int resume(opener *o, fp_file *file, const fp_format *format, facpool_err
 static int refuse_foreign(const opener *o, const fp_file *file, const fp_format *format,
                           facpool_error *err)
 {
-    if (!format->is_foreign)
-        return 0;
+    bool has_row = false;
+    int rc = 0;
+    if (format->lines)
+        rc = format->lines->has_row(file, &has_row, err);
+    if (rc || has_row || !format->is_foreign)
+        return rc;
     uint8_t *first = fp_alloc(NULL, LOOK_BYTES);
     if (!first)
         return fp_fail_nomem(err, LOOK_BYTES);
     size_t got;
-    int rc = fp_file_read(file, first, LOOK_BYTES, 0, &got, err);
+    rc = fp_file_read(file, first, LOOK_BYTES, 0, &got, err);
     if (!rc && format->is_foreign(first, got))
         rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
                      "'%s' is a file of another program, no facpool backup, and was left as it is: "
@@ -101,18 +105,6 @@ static size_t length_without_zeros(const uint8_t *bytes, size_t n)
     return n;
 }
 
-static int are_zeros_from(fp_window *window, uint64_t from, bool *are, facpool_error *err)
-{
-    const uint8_t *bytes;
-    size_t n = 0;
-    int rc = 0;
-    for (uint64_t at = from; !rc && *are && at < window->size; at += n) {
-        rc = fp_window_get(window, at, LOOK_BYTES, &bytes, &n, err);
-        *are = !rc && n > 0 && length_without_zeros(bytes, n) == 0;
-    }
-    return rc;
-}
-
 /* Whether there are only zeros, or zeros behind what begins as the format's first line does: all
  * that a power loss can leave of a file of lines of which nothing was durable, where its length was
  * on the disk before its bytes. */
@@ -121,6 +113,7 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
 {
     fp_window window = {0};
     const uint8_t *bytes;
+    uint64_t end = 0;
     size_t n = 0;
     int rc = fp_window_init(&window, file, LOOK_BYTES, err);
     if (!rc)
@@ -128,8 +121,9 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
     if (!rc) {
         size_t length = length_without_zeros(bytes, n);
         *is = length == 0 || format->probe(bytes, length);
-        rc = are_zeros_from(&window, n, is, err);
+        rc = fp_window_skip_zeros(&window, n, &end, err);
     }
+    *is = *is && end == window.size;
     fp_window_free(&window);
     return rc;
 }

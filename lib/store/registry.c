@@ -39,6 +39,20 @@ const fp_format *fp_format_of_bytes(const uint8_t *first, size_t n)
     return NULL;
 }
 
+int fp_format_of_rows(const fp_file *file, const fp_format **out, facpool_error *err)
+{
+    int rc = 0;
+    *out = NULL;
+    for (size_t i = 0; !rc && !*out && i < N_FORMATS; i++) {
+        bool has = false;
+        if (formats[i]->lines)
+            rc = formats[i]->lines->has_row(file, &has, err);
+        if (has)
+            *out = formats[i];
+    }
+    return rc;
+}
+
 static int fail_unknown(const char *name, facpool_error *err)
 {
     char known[128] = "";

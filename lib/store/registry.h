@@ -12,4 +12,7 @@ int fp_format_choose(const fp_format **out, const char *name, const char *path, 
 const fp_format *fp_format_named(const char *name);
 const fp_format *fp_format_of_bytes(const uint8_t *first, size_t n);
 
+/* The same for files of lines whose first bytes are lost, by their rows. Errors: IO, NOMEM. */
+int fp_format_of_rows(const fp_file *file, const fp_format **out, facpool_error *err);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#define SKIP_BYTES ((size_t)64 << 10)
+
 int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool_error *err)
 {
     uint64_t size;
@@ -57,5 +59,22 @@ int fp_window_get(fp_window *w, uint64_t offset, size_t n, const uint8_t **bytes
     size_t here = w->buffer.size - skip;
     *bytes = w->buffer.data + skip;
     *got = n < here ? n : here;
+    return 0;
+}
+
+int fp_window_skip_zeros(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
+{
+    for (*offset = from; *offset < w->size;) {
+        const uint8_t *bytes;
+        size_t n, zeros = 0;
+        int rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
+        if (rc || n == 0)
+            return rc;
+        while (zeros < n && bytes[zeros] == 0)
+            zeros++;
+        *offset += zeros;
+        if (zeros < n)
+            break;
+    }
     return 0;
 }

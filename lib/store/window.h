@@ -22,4 +22,8 @@ void fp_window_free(fp_window *window);
 int fp_window_get(fp_window *window, uint64_t offset, size_t n, const uint8_t **bytes, size_t *got,
                   facpool_error *err);
 
+/* The first offset from `from` on where there is no zero; the window's size: there are only zeros.
+ * Errors: IO, NOMEM. */
+int fp_window_skip_zeros(fp_window *window, uint64_t from, uint64_t *offset, facpool_error *err);
+
 #endif
