@@ -262,7 +262,7 @@ static inline void world_free(void)
 static inline void world_make(void)
 {
     name_keys();
-    REQUIRE(scratch_make("fuzz-filter", true), "no folder can be made");
+    REQUIRE(scratch_make("fuzz-filter"), "no folder can be made");
     make_backups();
     scratch_remove();
     make_result();

@@ -471,7 +471,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static bool is_made;
     fuzz_bytes bytes = {data, size}, *b = &bytes;
     if (!is_made) {
-        REQUIRE(scratch_make("fuzz-calls", true), "no folder can be made");
+        REQUIRE(scratch_make("fuzz-calls"), "no folder can be made");
         atexit(scratch_remove);
     }
     is_made = true;

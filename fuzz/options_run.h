@@ -79,7 +79,7 @@ static inline void make_world(void)
     static const int64_t dates[] = {20240102, 20240103};
     static const char *const codes[] = {"000001", "600000", "AAPL"};
     facpool_error err = FACPOOL_ERROR_INIT;
-    REQUIRE(scratch_make("fuzz-options", true), "no folder can be made");
+    REQUIRE(scratch_make("fuzz-options"), "no folder can be made");
     atexit(end_world);
     snprintf(kept_path, sizeof kept_path, "%s/kept.fpb", scratch_folder);
     snprintf(fresh_path, sizeof fresh_path, "%s/fresh.fpb", scratch_folder);

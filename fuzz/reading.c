@@ -488,7 +488,7 @@ static void make_folder(void)
 {
     if (*scratch_folder)
         return;
-    EXPECT(scratch_make("fuzz", true));
+    EXPECT(scratch_make("fuzz"));
     atexit(remove_folder);
 }
 

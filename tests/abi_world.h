@@ -77,7 +77,7 @@ static inline void close_handles(void)
 /* First and last of all. */
 static inline void begin_world(void)
 {
-    if (!scratch_make("abi", true)) {
+    if (!scratch_make("abi")) {
         printf("no folder can be made\n");
         exit(EXIT_FAILURE);
     }

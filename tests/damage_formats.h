@@ -51,7 +51,7 @@ static inline void file_flip(int fd, uint8_t *bytes, size_t bit)
 /* Runs the tests for every format, or for those named in the arguments. */
 static inline int damage_main(int argc, char **argv, const char *folder, void (*tests)(void))
 {
-    if (!scratch_make(folder, true)) {
+    if (!scratch_make(folder)) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

@@ -228,7 +228,7 @@ static inline bool is_left_out(void)
 static inline bool begin_failing(const char *name)
 {
     tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (tally == MAP_FAILED || !scratch_make(name, true)) {
+    if (tally == MAP_FAILED || !scratch_make(name)) {
         printf("no folder, or no memory to share\n");
         return false;
     }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <time.h>
 #include <unistd.h>
+#include "parent_folder.h"
 #include "shared_memory.h"
 #include "test.h"
 
@@ -24,9 +25,8 @@ static facpool_error err = FACPOOL_ERROR_INIT;
 
 static inline void make_folder(void)
 {
-    const char *base = getenv("TMPDIR");
     test_process = getpid();
-    snprintf(test_folder, sizeof test_folder, "%s/facpool-test-XXXXXX", base ? base : "/tmp");
+    snprintf(test_folder, sizeof test_folder, "%s/facpool-test-XXXXXX", parent_folder());
     if (!mkdtemp(test_folder)) {
         perror(test_folder);
         exit(1);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "parent_folder.h"
 
 /* ------------------------------------------------------------------ a folder */
 
@@ -32,14 +33,9 @@ static inline void scratch_remove(void)
     rmdir(scratch_folder);
 }
 
-/* A fresh folder under $TMPDIR or /tmp. With `fast` one in memory is preferred, for tests that
- * sync thousands of times and have nothing to learn from a disk. */
-static inline bool scratch_make(const char *name, bool fast)
+static inline bool scratch_make(const char *name)
 {
-    const char *parent = getenv("TMPDIR");
-    if (!parent || !*parent)
-        parent = fast && access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(scratch_folder, sizeof scratch_folder, "%s/facpool-%s-XXXXXX", parent, name);
+    snprintf(scratch_folder, sizeof scratch_folder, "%s/facpool-%s-XXXXXX", parent_folder(), name);
     return mkdtemp(scratch_folder) != NULL;
 }
 
@@ -96,8 +92,8 @@ static inline uint64_t environment_number(const char *name, uint64_t otherwise)
     return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-/* How much a test does: $FACPOOL_TEST_TIER is "small" (sanitizers, valgrind), "usual" (also where it
- * is not set), or "long" (hours). */
+/* How much a test does: $FACPOOL_TEST_TIER is "small" (sanitizers, valgrind), "usual" (also where
+ * it is not set), or "long" (hours). */
 static inline unsigned of_tier(unsigned small, unsigned usual, unsigned in_long)
 {
     const char *tier = getenv("FACPOOL_TEST_TIER");

@@ -471,7 +471,7 @@ static inline facpool_run_options suite_run_options(const facpool_backup_options
 static inline int suite_main(int argc, char **argv, const char *name, size_t n, void (*tests)(void))
 {
     suite_begin();
-    if (!scratch_make(name, true)) {
+    if (!scratch_make(name)) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

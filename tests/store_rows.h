@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/sink.h"
+#include "parent_folder.h"
 #include "test.h"
 
 #define ROW_FACTORS 3
@@ -366,8 +367,7 @@ static char test_folder[256];
 
 __attribute__((unused)) static void make_folder(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(test_folder, sizeof test_folder, "%s/facpool-store-XXXXXX", tmp ? tmp : "/tmp");
+    snprintf(test_folder, sizeof test_folder, "%s/facpool-store-XXXXXX", parent_folder());
     if (!mkdtemp(test_folder)) {
         perror("mkdtemp");
         exit(EXIT_FAILURE);

@@ -489,7 +489,7 @@ static void a_kill_leaves_the_old_file_or_the_new_one(void)
 
 int main(void)
 {
-    if (!scratch_make("compact", true))
+    if (!scratch_make("compact"))
         return EXIT_FAILURE;
     RUN(rows_stay_and_blocks_fill_in_every_format);
     RUN(rows_come_in_key_order);

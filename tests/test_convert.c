@@ -426,7 +426,7 @@ static void a_sink_that_fails_is_closed_and_its_error_told(void)
 
 int main(void)
 {
-    if (!scratch_make("convert", true))
+    if (!scratch_make("convert"))
         return EXIT_FAILURE;
     RUN(every_format_becomes_every_format);
     RUN(rows_of_all_formats_are_the_same);

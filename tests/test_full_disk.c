@@ -237,7 +237,7 @@ int main(int argc, char **argv)
     if (argc == 3)
         return child_main(argv[1], argv[2], NULL);
     int refused = enter_mount_namespace(true);
-    if (!refused && !scratch_make("full-disk", true))
+    if (!refused && !scratch_make("full-disk"))
         return EXIT_FAILURE;
     snprintf(disk, sizeof disk, "%s/disk", scratch_folder);
     if (!refused && (mkdir(disk, 0700) != 0 || !mount_memory(disk, AMPLE, false)))

@@ -165,7 +165,7 @@ static void torn_copies_can_be_repaired(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 || !scratch_make("golden", true)) {
+    if (argc != 2 || !scratch_make("golden")) {
         fprintf(stderr, "usage: test_golden FOLDER\n");
         return EXIT_FAILURE;
     }

@@ -265,7 +265,7 @@ static void what_an_arrow_file_claims_is_believed_as_far_as_it_goes(void)
 
 int main(void)
 {
-    if (!scratch_make("hostile", true))
+    if (!scratch_make("hostile"))
         return 1;
     RUN(what_a_block_claims_is_believed_as_far_as_the_file_goes);
     RUN(a_gigabyte_of_nothing_is_not_held);

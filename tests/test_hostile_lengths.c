@@ -185,7 +185,7 @@ static void many_equal_columns_cost_what_a_batch_of_them_is(void)
 
 int main(void)
 {
-    if (!scratch_make("hostile", true))
+    if (!scratch_make("hostile"))
         return 1;
     RUN(many_equal_columns_cost_what_a_batch_of_them_is);
     RUN(very_many_blocks_cost_what_they_are_long);

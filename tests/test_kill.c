@@ -160,7 +160,7 @@ int main(int argc, char **argv)
 {
     if (argc == 3)
         return child_main(argv[1], argv[2], NULL);
-    if (!scratch_make("kill", true)) {
+    if (!scratch_make("kill")) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

@@ -280,7 +280,7 @@ int main(int argc, char **argv)
     if (argc == 3)
         return is_on_an_errand(argv[2]) ? errand_main(argv[1], argv[2])
                                         : child_main(argv[1], argv[2], prepare_child);
-    if (!scratch_make("kill-points", true)) {
+    if (!scratch_make("kill-points")) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

@@ -1,6 +1,7 @@
 /* os/: files are whole-or-error and published whole, the writer's lock keeps two writers apart, a
  * file size limit is an error and no death, large memory is aligned and zeroed, threads take no
  * signal, and processors are counted as the process may use them. */
+#include "parent_folder.h"
 #include "test.h"
 
 #include "base/error.h"
@@ -597,8 +598,7 @@ static void lock_says_when_the_deadline_has_passed(void)
 
 int main(void)
 {
-    const char *temporary = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/facpool-os-XXXXXX", temporary ? temporary : "/tmp");
+    snprintf(folder, sizeof folder, "%s/facpool-os-XXXXXX", parent_folder());
     if (!mkdtemp(folder))
         return EXIT_FAILURE;
     RUN(file_that_is_not_there_is_not_found);

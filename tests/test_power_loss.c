@@ -340,7 +340,7 @@ int main(int argc, char **argv)
     if (geteuid() != 0 || enter_mount_namespace(false) != 0)
         return skip("mounting a disk needs root");
     suite_begin();
-    if (!scratch_make("power-loss", true))
+    if (!scratch_make("power-loss"))
         return EXIT_FAILURE;
     const char *lacks = make_disk();
     int status = EXIT_SKIPPED;

@@ -44,6 +44,7 @@ static int wait_for_servers(const server_kind *kind)
 static void processes_that_the_host_starts_serve_the_run(void)
 {
     static const char *const names[] = {"plain", "batch", "crash", "hang"};
+    static const int ends[] = {0, 0, 128 + SIGSEGV, 128 + SIGKILL}; /* of a worker in trouble */
     for (int i = 0; i < 8; i++) {
         server_kind kind = {.name = names[i % 4], .is_worker = i >= 4};
         work expected = {.fail_every = 20, .skip_every = 30};
@@ -68,7 +69,9 @@ static void processes_that_the_host_starts_serve_the_run(void)
             CHECK(atomic_load(&kind.n_started) >= (int)troubled + 1);
         else
             CHECK_INT(atomic_load(&kind.n_started), 1);
-        CHECK_INT(wait_for_servers(&kind), 0);
+        int last = wait_for_servers(&kind);
+        if (!kind.is_worker || last != ends[i % 4]) /* there may be no work left for another one */
+            CHECK_INT(last, 0);
         check_stock(&before);
         facpool_tasks_free(tasks);
     }

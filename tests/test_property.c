@@ -595,7 +595,7 @@ static void random_histories_agree_with_a_plain_model(void)
 int main(void)
 {
     seed = environment_seed();
-    if (!scratch_make("property", true)) {
+    if (!scratch_make("property")) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

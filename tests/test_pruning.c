@@ -28,7 +28,7 @@ static void write_backup(const char *path, const char *format, int64_t first_dat
                          size_t n_codes)
 {
     int64_t *dates = malloc(n_dates * sizeof *dates);
-    char(*texts)[16] = malloc(n_codes * sizeof *texts);
+    char(*texts)[32] = malloc(n_codes * sizeof *texts);
     const char **codes = malloc(n_codes * sizeof *codes);
     for (size_t i = 0; i < n_dates; i++)
         dates[i] = first_date + (int64_t)i;
@@ -217,7 +217,7 @@ static void of_many_files_only_those_that_match_are_read(void)
 
 int main(void)
 {
-    if (!scratch_make("pruning", true)) {
+    if (!scratch_make("pruning")) {
         perror("a folder for the test");
         return EXIT_FAILURE;
     }

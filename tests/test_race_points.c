@@ -184,7 +184,7 @@ static void two_at_once_at_every_point(void)
 
 int main(void)
 {
-    if (!scratch_make("race-points", true) || !(world = new_race())) {
+    if (!scratch_make("race-points") || !(world = new_race())) {
         printf("no folder or memory can be had\n");
         return EXIT_FAILURE;
     }

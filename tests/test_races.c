@@ -412,7 +412,7 @@ static void racers_met(void)
 
 int main(void)
 {
-    if (!scratch_make("races", true) || !(world = new_race())) {
+    if (!scratch_make("races") || !(world = new_race())) {
         printf("no folder or memory can be had\n");
         return EXIT_FAILURE;
     }

@@ -454,7 +454,7 @@ int main(void)
         snprintf(code_texts[i], sizeof code_texts[i], "%06d", i);
         codes[i] = code_texts[i];
     }
-    if (!scratch_make("reader", true))
+    if (!scratch_make("reader"))
         return EXIT_FAILURE;
     RUN(rows_come_back_as_they_were_written);
     RUN(a_point_question_of_a_large_file_reads_one_page);

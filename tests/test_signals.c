@@ -473,7 +473,7 @@ int main(int argc, char **argv)
 {
     if (argc == 3)
         return child_main(argv[1], argv[2], prepare_child);
-    if (!scratch_make("signals", true)) {
+    if (!scratch_make("signals")) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

@@ -199,7 +199,7 @@ static void dates_of_more_rows_than_a_block_are_read(void)
 
 int main(void)
 {
-    if (!scratch_make("sqlite", true)) {
+    if (!scratch_make("sqlite")) {
         printf("no folder can be made\n");
         return EXIT_FAILURE;
     }

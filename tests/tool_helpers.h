@@ -21,7 +21,7 @@ static void begin_with_tool(int argc, char **argv, const char *folder)
         exit(EXIT_FAILURE);
     }
     tool = realpath(argv[1], NULL);
-    if (!tool || !scratch_make(folder, true)) {
+    if (!tool || !scratch_make(folder)) {
         perror(argv[1]);
         exit(EXIT_FAILURE);
     }
