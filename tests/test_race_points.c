@@ -12,6 +12,11 @@ typedef enum deed { CREATES = 1, RESUMES, OVERWRITES, COMPACTS, CONVERTS, REPAIR
 static const char *const deed_names[] = {"",        "create",  "resume", "overwrite",
                                          "compact", "convert", "repair"};
 
+/* What is under the name at first. */
+typedef enum beginning { NOTHING, A_BACKUP, ZEROS } beginning; /* ZEROS: as a power loss leaves */
+
+static const char *const beginning_names[] = {"on nothing", "on a backup", "on zeros"};
+
 static race *world;
 static unsigned n_points, n_both, n_refused;
 
@@ -139,14 +144,22 @@ static void do_deed(deed what)
 
 /* ------------------------------------------------------------------ every point */
 
+static void begin(beginning from)
+{
+    static const uint8_t zeros[5000];
+    if (from == A_BACKUP)
+        do_deed(RESUMES);
+    if (from == ZEROS)
+        CHECK(file_write(world->path, zeros, sizeof zeros));
+}
+
 /* Returns false where there is no k-th call any more. */
-static bool try_point(deed what, deed other, bool exists, unsigned k)
+static bool try_point(deed what, deed other, beginning from, unsigned k)
 {
     memset(world, 0, sizeof *world);
     world->seed = k * 100 + (unsigned)what * 10 + (unsigned)other;
     snprintf(world->path, sizeof world->path, "%s", storage_path());
-    if (exists)
-        do_deed(RESUMES);
+    begin(from);
     calls_before = k;
     intruder = other;
     do_deed(what);
@@ -156,16 +169,24 @@ static bool try_point(deed what, deed other, bool exists, unsigned k)
         check_end_of_race(world);
     if (world->is_wrong)
         printf("  %s: %s before call %u of %s, %s: %s\n", store->name, deed_names[other], k,
-               deed_names[what], exists ? "on a backup" : "on nothing", world->wrong);
+               deed_names[what], beginning_names[from], world->wrong);
     CHECK(!world->is_wrong);
     /* One of them always comes through, and of two creators only one. */
     CHECK(world->n_numbers > 0);
     if (what == CREATES && other == CREATES)
         CHECK_INT(world->n_numbers, 1);
     n_points += came;
-    n_both += world->n_numbers == 2u + exists;
+    n_both += world->n_numbers == 2u + (from == A_BACKUP);
     unlink(world->path);
     return came;
+}
+
+static bool can_begin(deed what, beginning from)
+{
+    bool is_json = strcmp(store->suffix, ".jsonl") == 0;
+    return from == NOTHING
+               ? what < COMPACTS
+               : from == A_BACKUP || (is_json && (what == RESUMES || what == OVERWRITES));
 }
 
 static void two_at_once_at_every_point(void)
@@ -174,8 +195,10 @@ static void two_at_once_at_every_point(void)
         store = &storage_cases[i];
         for (int what = CREATES; what <= REPAIRS; what++)
             for (int other = CREATES; other <= OVERWRITES; other++)
-                for (int exists = what >= COMPACTS; exists < 2; exists++)
-                    for (unsigned k = 1; try_point((deed)what, (deed)other, exists, k); k++)
+                for (int from = NOTHING; from <= ZEROS; from++)
+                    for (unsigned k = 1; can_begin((deed)what, (beginning)from) &&
+                                         try_point((deed)what, (deed)other, (beginning)from, k);
+                         k++)
                         ;
     }
     printf("  %u points, %u times both came through, %u refusals\n", n_points, n_both, n_refused);

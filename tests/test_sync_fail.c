@@ -189,6 +189,14 @@ static void make_part_of_killed_writer(void)
     CHECK_OK(facpool_writer_close(writer, &err), err);
 }
 
+/* The same with one of its first rows damaged: a resume gives up what held it, and notes that. */
+static void make_damaged_part(void)
+{
+    make_part_of_killed_writer();
+    size_t at = is_lines ? 100 : part_size / 20;
+    part_bytes[at] ^= 0x11;
+}
+
 /* ------------------------------------------------------------------ runs */
 
 static int run_on_disk(void)
@@ -256,6 +264,17 @@ static void what_is_resumed_is_saved_too(int rc)
         forget_file(); /* another one takes its place */
     observer = &forgetful_disk;
     file_can_be_completed(rc);
+    observer = NULL;
+    CHECK_INT(count_saved_rows(), N_TASKS);
+}
+
+/* The damage is there until somebody has given it up for good; then no row is there twice, and none
+ * that was given up comes back, whatever the disk forgets. */
+static void what_was_given_up_is_computed_once(int rc)
+{
+    (void)rc;
+    observer = &forgetful_disk;
+    complete_backup();
     observer = NULL;
     CHECK_INT(count_saved_rows(), N_TASKS);
 }
@@ -354,6 +373,15 @@ static void resumes_report_no_row_durable_that_is_lost(void)
     fail_syncs(TRIAL(resume_on_disk, durable_rows_are_saved));
 }
 
+static void what_a_resume_gives_up_stays_given_up(void)
+{
+    make_damaged_part();
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_BATCH);
+    fail_syncs(TRIAL(resume_on_disk, what_was_given_up_is_computed_once));
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_GROUP);
+    fail_syncs(TRIAL(resume_on_disk, what_was_given_up_is_computed_once));
+}
+
 static void rows_before_a_failed_write_are_not_believed_unsynced(void)
 {
     static const injection write = {CALL_WRITE, FAIL_ALONE, ENOSPC, IO, false};
@@ -400,6 +428,7 @@ static void all_in_format(const char *suffix)
     printf("%s\n", file_name);
     RUN_FAILING(runs_report_no_row_durable_that_is_lost);
     RUN_FAILING(resumes_report_no_row_durable_that_is_lost);
+    RUN_FAILING(what_a_resume_gives_up_stays_given_up);
     RUN_FAILING(rows_before_a_failed_write_are_not_believed_unsynced);
     RUN_FAILING(writers_promise_no_row_that_is_lost);
 }

@@ -169,8 +169,9 @@ void fp_log_free(fp_log *log); /* as it is: a hidden file is gone */
 /* Writes spaces over n bytes of a file of lines. */
 int fp_log_blank(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err);
 
-/* What a failed sync could not save, the kernel may call clean: a later sync would succeed, and save
- * nothing of it. Written again it is the next one's to save. Best effort, as the disk is failing. */
+/* What a failed sync could not save, the kernel may call clean: a later sync would succeed, and
+ * save nothing of it. Written again it is the next one's to save. Best effort, as the disk is
+ * failing. */
 void fp_log_write_again(const fp_file *file, uint64_t from, uint64_t end);
 
 /* Appends an index block and, where the durability syncs at all, syncs before and after. Lock

@@ -98,13 +98,6 @@ static int fail_exists(const char *path, facpool_error *err)
                    "'%s' is there already: resume it, overwrite it, or choose another path", path);
 }
 
-static size_t length_without_zeros(const uint8_t *bytes, size_t n)
-{
-    while (n > 0 && bytes[n - 1] == 0)
-        n--;
-    return n;
-}
-
 /* Whether there are only zeros, or zeros behind what begins as the format's first line does: all
  * that a power loss can leave of a file of lines of which nothing was durable, where its length was
  * on the disk before its bytes. */
@@ -119,9 +112,10 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
     if (!rc)
         rc = fp_window_get(&window, 0, LOOK_BYTES, &bytes, &n, err);
     if (!rc) {
-        size_t length = length_without_zeros(bytes, n);
+        const uint8_t *zero = memchr(bytes, 0, n); /* lines have none */
+        size_t length = zero ? (size_t)(zero - bytes) : n;
         *is = length == 0 || format->probe(bytes, length);
-        rc = fp_window_skip_zeros(&window, n, &end, err);
+        rc = fp_window_skip_zeros(&window, length, &end, err);
     }
     *is = *is && end == window.size;
     fp_window_free(&window);
