@@ -4,6 +4,10 @@
  * a format whose header is durable before its name, it is nobody's backup and is left as it is. */
 #include "json_rows.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #define TAG "v1"
 
 static facpool_backup_options options_of(const char *path, int mode)
@@ -93,6 +97,45 @@ static void zeros_are_continued_and_overwritten(void)
         check_is_no_backup(path, &b);
         free(b.at);
     }
+}
+
+#define HOLE_BYTES ((off_t)1 << 42)
+
+/* Whether the file system has files of that size, and tells where their holes are. */
+static bool has_holes(const char *path)
+{
+    save_file(path, NULL, 0);
+    bool has = truncate(path, HOLE_BYTES) == 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    has = has && lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+    close(fd);
+    return has;
+}
+
+/* Bytes that were never written take no time: this would be an hour's reading. */
+static void a_hole_of_any_size_is_continued(void)
+{
+    const char *path = path_of("hole.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    if (!has_holes(path)) {
+        printf("  SKIP: no holes of this size in files here\n");
+        return;
+    }
+    rows r = some_rows(20);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t n = 0; n < 30; n += 10) {
+        fp_sink *sink;
+        fp_sink_opening opening;
+        save_file(path, b.at, n);
+        CHECK_INT(truncate(path, HOLE_BYTES), 0);
+        CHECK_OK(open_sink(&sink, &resume, &opening, &err), err);
+        CHECK_INT(opening.tail_bytes_cut, HOLE_BYTES);
+        CHECK_OK(append_rows(sink, &r, 0, 20, &err), err);
+        CHECK_OK(fp_sink_close(sink, &err), err);
+        check_rows(path, &r);
+    }
+    free(b.at);
+    rows_free(&r);
 }
 
 /* Whose length is not 0 is there. */
@@ -342,6 +385,7 @@ int main(void)
 {
     make_folder();
     RUN(zeros_are_continued_and_overwritten);
+    RUN(a_hole_of_any_size_is_continued);
     RUN(zeros_are_no_absent_file);
     RUN(zeros_of_other_formats_are_left_alone);
     RUN(one_byte_among_zeros_is_somebodys);

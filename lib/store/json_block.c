@@ -206,11 +206,13 @@ static int is_first_row_cut_off(const fp_place *place, bool *is, facpool_error *
 static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
 {
     fp_window *window = place->window;
-    uint64_t size = window->size, end;
-    int rc = fp_json_end_without_zeros(window, &end, err);
+    uint64_t size = window->size, zeros, end = 0;
+    int rc = fp_window_find_zero(window, 0, &zeros, err); /* lines have none */
+    if (!rc)
+        rc = fp_window_skip_zeros(window, zeros, &end, err);
     if (rc)
         return rc;
-    window->size = end;
+    window->size = end == size ? zeros : size;
     rc = is_first_row_cut_off(place, is, err);
     window->size = size;
     return rc;

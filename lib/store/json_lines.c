@@ -34,7 +34,7 @@ static int find_newline(fp_window *window, uint64_t from, uint64_t *offset, facp
             *offset = at + (uint64_t)(newline - bytes);
             return 0;
         }
-        at += got;
+        at = fp_file_skip_hole(window->file, at + got, window->size);
     }
     return 0;
 }
@@ -107,25 +107,6 @@ int fp_json_find_line(fp_window *window, uint64_t from, uint64_t *offset, facpoo
     if (!rc)
         *offset = newline == UINT64_MAX ? window->size : newline + 1;
     return rc;
-}
-
-int fp_json_end_without_zeros(fp_window *window, uint64_t *end, facpool_error *err)
-{
-    *end = window->size;
-    while (*end > 0) {
-        uint64_t start = *end > SKIP_BYTES ? *end - SKIP_BYTES : 0;
-        const uint8_t *bytes;
-        size_t n;
-        int rc = fp_window_get(window, start, (size_t)(*end - start), &bytes, &n, err);
-        if (rc)
-            return rc;
-        while (n > 0 && bytes[n - 1] == 0)
-            n--;
-        *end = start + n;
-        if (n > 0)
-            break;
-    }
-    return 0;
 }
 
 int fp_json_number_of_line(fp_window *window, uint64_t offset, uint64_t *number, facpool_error *err)

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <string.h>
+
 #define SKIP_BYTES ((size_t)64 << 10)
 
 int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool_error *err)
@@ -62,19 +64,33 @@ int fp_window_get(fp_window *w, uint64_t offset, size_t n, const uint8_t **bytes
     return 0;
 }
 
+int fp_window_find_zero(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
+{
+    const uint8_t *bytes, *zero = NULL;
+    size_t n = 0;
+    int rc = 0;
+    for (*offset = from; !rc && !zero && *offset < w->size;) {
+        rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
+        if (rc || n == 0)
+            break;
+        zero = memchr(bytes, 0, n);
+        *offset += zero ? (size_t)(zero - bytes) : n;
+    }
+    return rc;
+}
+
 int fp_window_skip_zeros(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
 {
-    for (*offset = from; *offset < w->size;) {
-        const uint8_t *bytes;
-        size_t n, zeros = 0;
-        int rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
+    const uint8_t *bytes;
+    size_t n = 0, zeros = 0;
+    int rc = 0;
+    for (*offset = from; !rc && zeros == n && *offset < w->size; *offset += zeros) {
+        *offset = fp_file_skip_hole(w->file, *offset, w->size);
+        rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
         if (rc || n == 0)
-            return rc;
-        while (zeros < n && bytes[zeros] == 0)
-            zeros++;
-        *offset += zeros;
-        if (zeros < n)
             break;
+        for (zeros = 0; zeros < n && bytes[zeros] == 0;)
+            zeros++;
     }
-    return 0;
+    return rc;
 }

@@ -22,8 +22,9 @@ void fp_window_free(fp_window *window);
 int fp_window_get(fp_window *window, uint64_t offset, size_t n, const uint8_t **bytes, size_t *got,
                   facpool_error *err);
 
-/* The first offset from `from` on where there is no zero; the window's size: there are only zeros.
- * Errors: IO, NOMEM. */
+/* The first offset from `from` on where there is a zero, or where there is none; the window's size:
+ * there is no such place. Errors: IO, NOMEM. */
+int fp_window_find_zero(fp_window *window, uint64_t from, uint64_t *offset, facpool_error *err);
 int fp_window_skip_zeros(fp_window *window, uint64_t from, uint64_t *offset, facpool_error *err);
 
 #endif
