@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "parent_folder.h"
+#include "tiers.h"
 
 /* ------------------------------------------------------------------ a folder */
 
@@ -90,21 +91,6 @@ static inline uint64_t environment_number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
-/* How much a test does: $FACPOOL_TEST_TIER is "small" (sanitizers, valgrind), "usual" (also where
- * it is not set), or "long" (hours). */
-static inline unsigned of_tier(unsigned small, unsigned usual, unsigned in_long)
-{
-    const char *tier = getenv("FACPOOL_TEST_TIER");
-    if (!tier || strcmp(tier, "usual") == 0)
-        return usual;
-    if (strcmp(tier, "small") == 0)
-        return small;
-    if (strcmp(tier, "long") == 0)
-        return in_long;
-    printf("FACPOOL_TEST_TIER=%s is not understood: small, usual or long\n", tier);
-    exit(2);
 }
 
 /* The seed of this test run: FACPOOL_TEST_SEED, else another one every time. Printed, so that a

@@ -104,7 +104,7 @@ static void zeros_are_continued_and_overwritten(void)
 /* Whether the file system has files of that size, and tells where their holes are. */
 static bool has_holes(const char *path)
 {
-    save_file(path, NULL, 0);
+    save_file(path, (uint8_t *)"", 0);
     bool has = truncate(path, HOLE_BYTES) == 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     has = has && lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;

@@ -7,6 +7,7 @@
 #include "no_sync.h"
 #include "store/binary.h"
 #include "damage_outcome.h"
+#include "tiers.h"
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
@@ -68,7 +69,8 @@ static void a_file_cut_at_any_byte_gives_its_whole_blocks(void)
     sample s = make_sample(path, 0);
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
-    for (size_t n = 0; n < s.file.n; n++) {
+    size_t step = of_tier(5, 1, 1);
+    for (size_t n = 0; n < s.file.n; n += step) {
         save_file(path, s.file.at, n);
         outcome o = look_at(path, &s.expected, &context, &err);
         CHECK(o.rows_are_right);
@@ -89,7 +91,8 @@ static void a_torn_file_is_resumed_at_any_byte(void)
     const char *path = path_of("torn.fpb");
     sample s = make_sample(path, 0);
     facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
-    for (size_t n = s.header_end; n < s.file.n; n++) {
+    size_t step = of_tier(5, 1, 1);
+    for (size_t n = s.header_end; n < s.file.n; n += step) {
         save_file(path, s.file.at, n);
         fp_sink *sink;
         fp_sink_opening opening;
@@ -130,7 +133,8 @@ static void flip_every_bit(const sample *s, const char *path, size_t n)
     save_file(path, s->file.at, n);
     FILE *file = fopen(path, "r+b");
     setvbuf(file, NULL, _IONBF, 0);
-    for (size_t bit = 0; bit < n * 8; bit++) {
+    size_t step = of_tier(7, 1, 1); /* odd, so that every bit of a byte has its turn */
+    for (size_t bit = 0; bit < n * 8; bit += step) {
         int was = s->file.at[bit / 8];
         fseek(file, (long)(bit / 8), SEEK_SET);
         fputc(was ^ 1 << bit % 8, file);
@@ -477,7 +481,8 @@ static void lying_chunks_do_no_harm(void)
     fp_read_context context = {0};
     CHECK_OK(fp_read_context_init(&context, &err), err);
     uint64_t random = 88172645463325252u;
-    for (size_t round = 0; round < 2000; round++) {
+    size_t n_rounds = of_tier(500, 2000, 20000);
+    for (size_t round = 0; round < n_rounds; round++) {
         uint8_t *copy = copy_of(&s);
         uint8_t *block = copy + s.offsets[round % N_BLOCKS];
         size_t header_bytes = fp_load_u32(block + FP_BLOCK_HEADER_BYTES);

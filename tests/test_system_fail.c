@@ -335,7 +335,7 @@ static int run_many(void)
 {
     static facpool_tasks *many;
     int64_t days[N_MANY_DATES];
-    static char texts[N_MANY_CODES][8];
+    static char texts[N_MANY_CODES][16];
     const char *names[N_MANY_CODES];
     for (int d = 0; d < N_MANY_DATES; d++)
         days[d] = d;

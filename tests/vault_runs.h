@@ -84,7 +84,7 @@ static inline int run_task(const facpool_task *task, double *factors, void *user
 static inline facpool_tasks *make_tasks(size_t n_dates, size_t n_codes)
 {
     static int64_t dates[300];
-    static char texts[1000][16];
+    static char texts[1000][32];
     const char *codes[1000];
     facpool_tasks *tasks = NULL;
     for (size_t i = 0; i < n_dates; i++)
