@@ -1,7 +1,6 @@
-/* os/: files are whole-or-error and published whole, the writer's lock keeps two writers apart, a
- * file size limit is an error and no death, large memory is aligned and zeroed, threads take no
- * signal, and processors are counted as the process may use them. */
-#include "parent_folder.h"
+/* os/: large memory is aligned and zeroed, threads take no signal, and processors are counted as
+ * the process may use them. */
+#include "scratch.h"
 #include "test.h"
 
 #include "base/error.h"
@@ -9,335 +8,18 @@
 #include "os/os.h"
 #include "os/processors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static char folder[200];
-
-/* A path in the test's own folder; the last eight stay valid. */
-static const char *in_folder(const char *name)
-{
-    static char paths[8][512];
-    static unsigned next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static void write_text(const char *path, const char *text)
 {
-    FILE *file = fopen(path, "w");
-    CHECK(file);
-    CHECK(fputs(text, file) >= 0);
-    CHECK_INT(fclose(file), 0);
+    CHECK(file_write(path, (const uint8_t *)text, strlen(text)));
 }
 
 static void make_folder(const char *path)
 {
     CHECK_INT(mkdir(path, 0777), 0);
-}
-
-static long count_entries(const char *needle)
-{
-    char command[600];
-    snprintf(command, sizeof command, "ls -A '%s' | grep -c -- '%s'", folder, needle);
-    FILE *pipe = popen(command, "r");
-    CHECK(pipe);
-    long count = -1;
-    CHECK_INT(fscanf(pipe, "%ld", &count), 1);
-    (void)pclose(pipe);
-    return count;
-}
-
-/* ------------------------------------------------------------------ files */
-
-static void file_that_is_not_there_is_not_found(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file = FP_FILE_CLOSED;
-    CHECK_INT(fp_file_open(&file, in_folder("none"), false, &err), FACPOOL_E_NOT_FOUND);
-    CHECK_INT(err.os_errno, ENOENT);
-    CHECK(strstr(err.message, in_folder("none")));
-    CHECK_INT(file.fd, -1);
-}
-
-static void file_that_is_not_regular_is_refused_and_not_waited_for(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file = FP_FILE_CLOSED;
-    CHECK_INT(mkfifo(in_folder("pipe"), 0666), 0);
-    CHECK_INT(fp_file_open(&file, in_folder("pipe"), false, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(fp_file_open(&file, in_folder("pipe"), true, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(fp_file_open(&file, folder, false, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(fp_file_open(&file, folder, true, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(fp_file_open(&file, "/dev/null", true, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(file.fd, -1);
-}
-
-static void file_reads_what_was_written_and_less_at_its_end_only(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file;
-    CHECK_OK(fp_file_create_temp(&file, in_folder("data"), &err), err);
-    CHECK_OK(fp_file_write(&file, "0123456789", 10, 5, &err), err);
-    char read[32];
-    size_t got = 99;
-    CHECK_OK(fp_file_read(&file, read, 10, 5, &got, &err), err);
-    CHECK_INT(got, 10);
-    CHECK(memcmp(read, "0123456789", 10) == 0);
-    CHECK_OK(fp_file_read(&file, read, 32, 10, &got, &err), err);
-    CHECK_INT(got, 5);
-    CHECK_OK(fp_file_read(&file, read, 32, 1000, &got, &err), err);
-    CHECK_INT(got, 0);
-    uint64_t size = 0;
-    CHECK_OK(fp_file_size(&file, &size, &err), err);
-    CHECK_INT(size, 15);
-    CHECK_OK(fp_file_truncate(&file, 7, &err), err);
-    CHECK_OK(fp_file_size(&file, &size, &err), err);
-    CHECK_INT(size, 7);
-    CHECK_OK(fp_file_sync(&file, &err), err);
-    fp_file_discard(&file);
-    CHECK_INT(file.fd, -1);
-    CHECK_INT(count_entries("data"), 0);
-}
-
-static void file_offsets_beyond_what_a_file_can_have_are_errors(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file;
-    CHECK_OK(fp_file_create_temp(&file, in_folder("data"), &err), err);
-    char byte = 0;
-    size_t got = 99;
-    CHECK_INT(fp_file_read(&file, &byte, 1, UINT64_MAX, &got, &err), FACPOOL_E_IO);
-    CHECK_INT(fp_file_read(&file, &byte, 1, INT64_MAX, &got, &err), FACPOOL_E_IO);
-    CHECK_INT(got, 99);
-    CHECK_INT(fp_file_write(&file, &byte, 1, INT64_MAX, &err), FACPOOL_E_IO);
-    CHECK_INT(fp_file_truncate(&file, UINT64_MAX, &err), FACPOOL_E_IO);
-    fp_file_discard(&file);
-}
-
-static void read_only_files_can_not_be_written(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    write_text(in_folder("readonly"), "abc");
-    fp_file file;
-    CHECK_OK(fp_file_open(&file, in_folder("readonly"), false, &err), err);
-    CHECK_INT(fp_file_write(&file, "x", 1, 0, &err), FACPOOL_E_IO);
-    CHECK_INT(err.os_errno, EBADF);
-    CHECK_INT(fcntl(file.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-    fp_file_close(&file);
-    CHECK(!file.path);
-}
-
-static void full_disk_is_said_with_its_remedy(void)
-{
-    int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return; /* not every system has this device */
-    facpool_error err = FACPOOL_ERROR_INIT;
-    char path[] = "x.fpb";
-    fp_file full = {fd, path, 0};
-    CHECK_INT(fp_file_write(&full, "x", 1, 0, &err), FACPOOL_E_IO);
-    CHECK_INT(err.os_errno, ENOSPC);
-    CHECK(strstr(err.message, "x.fpb") && strstr(err.message, "disk full: free some space"));
-    (void)close(fd);
-}
-
-/* In a child of its own, because a limit can't be raised again by everyone. Exit statuses are read
- * by the parent; a child killed by SIGXFSZ has none. */
-static int write_past_the_limit(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file;
-    struct rlimit limit = {4096, 4096};
-    char block[8192] = {0};
-    if (fp_file_create_temp(&file, in_folder("limited"), &err) || setrlimit(RLIMIT_FSIZE, &limit))
-        return 1;
-    if (fp_file_write(&file, block, sizeof block, 0, &err) != FACPOOL_E_IO || err.os_errno != EFBIG)
-        return 2;
-    if (fp_file_truncate(&file, 1 << 20, &err) != FACPOOL_E_IO || err.os_errno != EFBIG)
-        return 3;
-    sigset_t mask, pending;
-    if (sigpending(&pending) || sigismember(&pending, SIGXFSZ))
-        return 4;
-    if (pthread_sigmask(SIG_SETMASK, NULL, &mask) || sigismember(&mask, SIGXFSZ))
-        return 5;
-    fp_file_discard(&file);
-    return 0;
-}
-
-static void file_size_limit_is_an_error_and_no_death(void)
-{
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0)
-        _exit(write_past_the_limit());
-    int status = 0;
-    CHECK_INT(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status));
-    CHECK_INT(WEXITSTATUS(status), 0);
-}
-
-static void temporary_file_is_beside_its_final_name_with_the_umask_s_mode(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file a, b;
-    mode_t before = umask(027);
-    CHECK_OK(fp_file_create_temp(&a, in_folder("x.fpb"), &err), err);
-    CHECK_OK(fp_file_create_temp(&b, in_folder("x.fpb"), &err), err);
-    (void)umask(before);
-    CHECK(strcmp(a.path, b.path) != 0);
-    const char *start = in_folder(".x.fpb.");
-    CHECK(strncmp(a.path, start, strlen(start)) == 0);
-    CHECK_INT(strlen(a.path), strlen(start) + 16 + 4);
-    CHECK_TEXT(a.path + strlen(a.path) - 4, ".tmp");
-    struct stat status;
-    CHECK_INT(stat(a.path, &status), 0);
-    CHECK_INT(status.st_mode & 0777, 0640);
-    fp_file_discard(&a);
-    fp_file_discard(&b);
-    CHECK_INT(count_entries("x.fpb"), 0);
-}
-
-static void temporary_file_of_a_long_name_fits(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    char name[256];
-    memset(name, 'n', sizeof name - 1);
-    name[sizeof name - 1] = '\0';
-    fp_file file;
-    const char *path = in_folder(name);
-    CHECK_OK(fp_file_create_temp(&file, path, &err), err);
-    CHECK_OK(fp_file_publish(&file, path, false, &err), err);
-    fp_file_discard(&file);
-}
-
-static void temporary_file_needs_its_folder(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    fp_file file = FP_FILE_CLOSED;
-    CHECK_INT(fp_file_create_temp(&file, in_folder("nowhere/x"), &err), FACPOOL_E_NOT_FOUND);
-    CHECK(strstr(err.message, "nowhere/x"));
-    CHECK_INT(file.fd, -1);
-}
-
-static void publish_gives_the_name_only_where_it_is_free(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    const char *path = in_folder("final");
-    fp_file first, second;
-    CHECK_OK(fp_file_create_temp(&first, path, &err), err);
-    CHECK_OK(fp_file_create_temp(&second, path, &err), err);
-    CHECK(!fp_path_exists(path));
-    CHECK_OK(fp_file_publish(&first, path, false, &err), err);
-    CHECK_TEXT(first.path, path);
-    CHECK(fp_path_exists(path));
-    CHECK(fp_file_is_at(&first, path));
-    CHECK_INT(fp_file_publish(&second, path, false, &err), FACPOOL_E_EXISTS);
-    CHECK(strcmp(second.path, path) != 0);
-    CHECK(fp_file_is_at(&first, path));
-    CHECK_INT(count_entries("final"), 2);
-    fp_file_discard(&second);
-    fp_file_close(&first);
-    CHECK_INT(count_entries("final"), 1);
-}
-
-static void publish_with_replace_takes_the_name(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    const char *path = in_folder("replaced");
-    write_text(path, "old");
-    fp_file old, file;
-    CHECK_OK(fp_file_open(&old, path, true, &err), err);
-    CHECK_OK(fp_file_create_temp(&file, path, &err), err);
-    CHECK_OK(fp_file_write(&file, "new", 3, 0, &err), err);
-    CHECK_OK(fp_file_publish(&file, path, true, &err), err);
-    CHECK(fp_file_is_at(&file, path));
-    CHECK(!fp_file_is_at(&old, path));
-    char read[3];
-    size_t got = 0;
-    CHECK_OK(fp_file_read(&old, read, 3, 0, &got, &err), err); /* readers keep what they have */
-    CHECK(memcmp(read, "old", 3) == 0);
-    fp_file_close(&old);
-    fp_file_close(&file);
-}
-
-static void publish_works_without_a_folder_in_the_path(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    char before[4096];
-    CHECK(getcwd(before, sizeof before));
-    CHECK_INT(chdir(folder), 0);
-    fp_file file;
-    int created = fp_file_create_temp(&file, "plain", &err);
-    int published = created ? created : fp_file_publish(&file, "plain", false, &err);
-    CHECK_INT(chdir(before), 0);
-    CHECK_OK(published, err);
-    CHECK(fp_file_is_at(&file, in_folder("plain")));
-    fp_file_close(&file);
-}
-
-static void link_that_leads_nowhere_counts_as_there(void)
-{
-    CHECK_INT(symlink("nowhere", in_folder("link")), 0);
-    CHECK(fp_path_exists(in_folder("link")));
-    CHECK(!fp_path_exists(in_folder("nothing")));
-}
-
-static void lock_keeps_a_second_writer_out_until_the_first_is_gone(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    const char *path = in_folder("locked");
-    write_text(path, "x");
-    fp_file first, second, reader;
-    CHECK_OK(fp_file_open(&first, path, true, &err), err);
-    CHECK_OK(fp_file_open(&second, path, true, &err), err);
-    CHECK_OK(fp_file_lock(&first, &err), err);
-    CHECK_OK(fp_file_lock(&first, &err), err); /* its own */
-    CHECK_INT(fp_file_lock(&second, &err), FACPOOL_E_BUSY);
-    CHECK(strstr(err.message, "another writer has backup") && strstr(err.message, path));
-    /* A reader that comes and goes in the same process must not take the lock with it, as it would
-     * with a classic POSIX lock. */
-    CHECK_OK(fp_file_open(&reader, path, false, &err), err);
-    fp_file_close(&reader);
-    CHECK_INT(fp_file_lock(&second, &err), FACPOOL_E_BUSY);
-    fp_file_close(&first);
-    CHECK_OK(fp_file_lock(&second, &err), err);
-    fp_file_close(&second);
-}
-
-static void lock_ends_with_close_though_a_forked_child_has_the_file(void)
-{
-    facpool_error err = FACPOOL_ERROR_INIT;
-    const char *path = in_folder("inherited");
-    write_text(path, "x");
-    fp_file first, second;
-    int until_told[2];
-    CHECK(!pipe(until_told));
-    CHECK_OK(fp_file_open(&first, path, true, &err), err);
-    CHECK_OK(fp_file_open(&second, path, true, &err), err);
-    CHECK_OK(fp_file_lock(&first, &err), err);
-    pid_t child = fork();
-    if (child == 0) {
-        char nothing;
-        close(until_told[1]);
-        _exit(read(until_told[0], &nothing, 1) != 0);
-    }
-    CHECK(child > 0);
-    fp_file_close(&first);
-    CHECK_OK(fp_file_lock(&second, &err), err);
-    fp_file_close(&second);
-    close(until_told[1]);
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && !status);
-    close(until_told[0]);
 }
 
 /* ------------------------------------------------------------------ memory, clocks, random bytes
@@ -427,43 +109,43 @@ static void first_number_of_a_list_is_read(void)
 
 static uint32_t quota(const char *membership)
 {
-    write_text(in_folder("membership"), membership);
-    return fp_cgroup_processors(in_folder("membership"), in_folder("cgroup"));
+    write_text(scratch_path("membership"), membership);
+    return fp_cgroup_processors(scratch_path("membership"), scratch_path("cgroup"));
 }
 
 static void quota_is_the_least_of_a_group_and_all_above(void)
 {
-    make_folder(in_folder("cgroup"));
-    make_folder(in_folder("cgroup/a"));
-    make_folder(in_folder("cgroup/a/b"));
+    make_folder(scratch_path("cgroup"));
+    make_folder(scratch_path("cgroup/a"));
+    make_folder(scratch_path("cgroup/a/b"));
     CHECK_INT(quota("0::/a/b\n"), FP_PROCESSORS_NO_LIMIT);
-    write_text(in_folder("cgroup/a/b/cpu.max"), "max 100000\n");
+    write_text(scratch_path("cgroup/a/b/cpu.max"), "max 100000\n");
     CHECK_INT(quota("0::/a/b\n"), FP_PROCESSORS_NO_LIMIT);
-    write_text(in_folder("cgroup/a/cpu.max"), "250000 100000\n");
+    write_text(scratch_path("cgroup/a/cpu.max"), "250000 100000\n");
     CHECK_INT(quota("0::/a/b\n"), 3); /* rounded up */
-    write_text(in_folder("cgroup/a/b/cpu.max"), "50000 100000\n");
+    write_text(scratch_path("cgroup/a/b/cpu.max"), "50000 100000\n");
     CHECK_INT(quota("0::/a/b\n"), 1);
     CHECK_INT(quota("0::/a\n"), 3);
     CHECK_INT(quota("0::/\n"), FP_PROCESSORS_NO_LIMIT);
     /* Seen from a container: the path is the host's, only the root of the mount is ours. */
-    write_text(in_folder("cgroup/cpu.max"), "200000 100000\n");
+    write_text(scratch_path("cgroup/cpu.max"), "200000 100000\n");
     CHECK_INT(quota("0::/docker/0123\n"), 2);
     CHECK_INT(quota("0::/\n"), 2);
 }
 
 static void quota_of_version_1_is_read(void)
 {
-    make_folder(in_folder("cgroup/cpu,cpuacct"));
-    make_folder(in_folder("cgroup/cpu,cpuacct/job"));
-    write_text(in_folder("cgroup/cpu,cpuacct/job/cpu.cfs_quota_us"), "-1\n");
-    write_text(in_folder("cgroup/cpu,cpuacct/job/cpu.cfs_period_us"), "100000\n");
+    make_folder(scratch_path("cgroup/cpu,cpuacct"));
+    make_folder(scratch_path("cgroup/cpu,cpuacct/job"));
+    write_text(scratch_path("cgroup/cpu,cpuacct/job/cpu.cfs_quota_us"), "-1\n");
+    write_text(scratch_path("cgroup/cpu,cpuacct/job/cpu.cfs_period_us"), "100000\n");
     const char *membership = "12:cpuset:/job\n4:cpu,cpuacct:/job\n1:name=systemd:/job\n";
     CHECK_INT(quota(membership), FP_PROCESSORS_NO_LIMIT);
-    write_text(in_folder("cgroup/cpu,cpuacct/job/cpu.cfs_quota_us"), "410000\n");
+    write_text(scratch_path("cgroup/cpu,cpuacct/job/cpu.cfs_quota_us"), "410000\n");
     CHECK_INT(quota(membership), 5);
     CHECK_INT(quota("12:cpuset:/job\n3:cpuacct:/job\n"), FP_PROCESSORS_NO_LIMIT);
     CHECK_INT(quota("nonsense\n\n::\n:\n"), 2); /* "::" is version 2 at the root */
-    CHECK_INT(fp_cgroup_processors(in_folder("absent"), folder), FP_PROCESSORS_NO_LIMIT);
+    CHECK_INT(fp_cgroup_processors(scratch_path("absent"), scratch_folder), FP_PROCESSORS_NO_LIMIT);
 }
 
 static void processors_follow_the_environment_and_are_one_at_least(void)
@@ -598,25 +280,8 @@ static void lock_says_when_the_deadline_has_passed(void)
 
 int main(void)
 {
-    snprintf(folder, sizeof folder, "%s/facpool-os-XXXXXX", parent_folder());
-    if (!mkdtemp(folder))
+    if (!scratch_make("os"))
         return EXIT_FAILURE;
-    RUN(file_that_is_not_there_is_not_found);
-    RUN(file_that_is_not_regular_is_refused_and_not_waited_for);
-    RUN(file_reads_what_was_written_and_less_at_its_end_only);
-    RUN(file_offsets_beyond_what_a_file_can_have_are_errors);
-    RUN(read_only_files_can_not_be_written);
-    RUN(full_disk_is_said_with_its_remedy);
-    RUN(file_size_limit_is_an_error_and_no_death);
-    RUN(temporary_file_is_beside_its_final_name_with_the_umask_s_mode);
-    RUN(temporary_file_of_a_long_name_fits);
-    RUN(temporary_file_needs_its_folder);
-    RUN(publish_gives_the_name_only_where_it_is_free);
-    RUN(publish_with_replace_takes_the_name);
-    RUN(publish_works_without_a_folder_in_the_path);
-    RUN(link_that_leads_nowhere_counts_as_there);
-    RUN(lock_keeps_a_second_writer_out_until_the_first_is_gone);
-    RUN(lock_ends_with_close_though_a_forked_child_has_the_file);
     RUN(pages_are_zeroed_and_large_ones_aligned);
     RUN(pages_are_given_back_whole);
     RUN(clocks_run_forward);
@@ -631,7 +296,7 @@ int main(void)
     RUN(lock_wakes_whoever_waits);
     RUN(lock_says_when_the_deadline_has_passed);
     char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch_folder);
     if (system(command) != 0)
         return EXIT_FAILURE;
     return TEST_END();
