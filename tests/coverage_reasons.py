@@ -33,8 +33,8 @@ WORDS = {
               r"|if \(!(made|copy|memory|view|block|rows|source|reader|state|sink|log|opened|found|held"
               r"|keys|room|end|at|to|start|flat|codes|rank|info|b|s|m|l|w|h|p|run|job|set|tasks|encoder"
               r"|tokener|lengths|order|taken|names|pointers|path|ids|sources|first)\)",
-    "passed": r"\brc\b|\bcode\b|\bfailure\b",
-    "system": r"errno|EINTR|fstat|fcntl|sig|E_IO|E_SYSTEM|pthread|sched_|poll|close\(|open\(|sync|lock",
+    "passed": r"\brc\b|\bcode\b|\bfailure\b|\blooked\b",
+    "system": r"errno|EINTR|fstat|fcntl|sig|E_IO|E_SYSTEM|pthread|sched_|fp_file_(read|write)\(|poll|close\(|open\(|sync|lock",
     "time": r"atomic|_ns\b|clock",
 }
 OF_MACHINES = {"fp_word_swap", "error_text_of_int", "check_machine", "fp_words_load", "fp_words_store",
