@@ -93,9 +93,10 @@ static void free_files(void)
 /* ------------------------------------------------------------------ what must be found */
 
 typedef struct prognosis {
-    const parts *owner; /* whose file it is now, by its header or a good line; NULL: nobody's */
+    const parts *owner; /* whose file it is now, by its header or its first line; NULL: nobody's */
     bool is_sound;      /* a file as a writer might have left it */
     bool has_blocks;
+    bool starts_well;
     unsigned n_repeats; /* ok rows that are there more than once, each in a sound line */
     bool is_intact[MOST_STRETCHES];
 } prognosis;
@@ -112,7 +113,7 @@ static void foresee_blocks(prognosis *out, const patient *x)
 {
     const parts *p = out->owner;
     bool as_it_was = true;
-    out->has_blocks = true;
+    out->has_blocks = out->starts_well = true;
     for (size_t i = 0; i < p->n_stretches; i++) {
         out->is_intact[i] = holds_at(x, p, &p->at[i]) && !p->at[i].is_damaged;
         as_it_was = as_it_was && out->is_intact[i];
@@ -161,6 +162,7 @@ static void foresee_line(prognosis *out, const patient *x, const uint8_t *line, 
         out->is_sound = out->is_sound && is_blank(line, n - 1);
         return;
     }
+    out->starts_well = out->starts_well || line == x->bytes;
     out->n_repeats += out->is_intact[i] && out->owner->at[i].is_ok;
     out->is_intact[i] = true;
 }
@@ -180,23 +182,13 @@ static void foresee_lines(prognosis *out, const patient *x)
     out->is_sound = out->is_sound && out->owner;
 }
 
-/* What begins as a file of another format is taken for one, whatever lines follow. */
-static bool begins_as_another(const patient *x)
-{
-    return x->n >= 8 && (memcmp(x->bytes,
-                                "\x89"
-                                "FPB\r\n\x1a\n",
-                                8) == 0 ||
-                         memcmp(x->bytes, "ARROW1\0\0", 8) == 0);
-}
-
 static void foresee(prognosis *out, const patient *x)
 {
     memset(out, 0, sizeof *out);
     out->owner = find_header(x);
     if (out->owner)
         foresee_blocks(out, x);
-    else if (!format->has_frame && !begins_as_another(x))
+    else if (!format->has_frame)
         foresee_lines(out, x);
     world = out->owner ? out->owner->world : own->world;
     tag = out->owner ? out->owner->tag : own->tag;
@@ -227,7 +219,7 @@ static bool check_questions(const prognosis *p)
 {
     facpool_reader *reader = open_reader();
     if (!reader) {
-        CHECK(!p->owner);
+        CHECK(!p->starts_well);
         return false;
     }
     CHECK(p->owner);

@@ -1,5 +1,5 @@
 /* os/file: files are whole-or-error and published whole, the writer's lock keeps two writers apart,
- * a file size limit is an error and no death, holes are known. */
+ * a file size limit is an error and no death. */
 #include "scratch.h"
 #include "test.h"
 
@@ -315,26 +315,6 @@ static void lock_ends_with_close_though_a_forked_child_has_the_file(void)
     close(until_told[0]);
 }
 
-/* Where a file system knows of none, there is none: then nothing is skipped. */
-static void holes_end_where_bytes_begin(void)
-{
-    const uint64_t size = 1 << 20, begin = size / 2;
-    fp_file file;
-    facpool_error err = FACPOOL_ERROR_INIT;
-    CHECK_OK(fp_file_create_temp(&file, scratch_path("holes"), &err), err);
-    CHECK_OK(fp_file_truncate(&file, size, &err), err);
-    CHECK_OK(fp_file_write(&file, "bytes", 5, begin, &err), err);
-    bool knows = lseek(file.fd, 0, SEEK_HOLE) == 0;
-    CHECK_INT(fp_file_skip_hole(&file, 0, size), knows ? begin : 0);
-    CHECK_INT(fp_file_skip_hole(&file, begin, size), begin);
-    CHECK_INT(fp_file_skip_hole(&file, begin + 2, size), begin + 2);
-    CHECK_INT(fp_file_skip_hole(&file, size - 10, size), knows ? size : size - 10);
-    CHECK_INT(fp_file_skip_hole(&file, 0, 100), knows ? 100 : 0);
-    CHECK_INT(fp_file_skip_hole(&file, size, size), size);
-    CHECK_INT(fp_file_skip_hole(&file, size + 1, size), size + 1);
-    fp_file_discard(&file);
-}
-
 int main(void)
 {
     if (!scratch_make("file"))
@@ -355,7 +335,6 @@ int main(void)
     RUN(link_that_leads_nowhere_counts_as_there);
     RUN(lock_keeps_a_second_writer_out_until_the_first_is_gone);
     RUN(lock_ends_with_close_though_a_forked_child_has_the_file);
-    RUN(holes_end_where_bytes_begin);
     scratch_remove();
     return TEST_END();
 }

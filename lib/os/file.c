@@ -94,20 +94,6 @@ int fp_file_size(const fp_file *file, uint64_t *size, facpool_error *err)
     return 0;
 }
 
-uint64_t fp_file_skip_hole(const fp_file *file, uint64_t offset, uint64_t size)
-{
-#ifdef SEEK_DATA
-    off_t data = offset < size ? lseek(file->fd, (off_t)offset, SEEK_DATA) : -1;
-    if (data < 0) /* ENXIO: a hole up to the end; others: it can't be told */
-        return offset < size && errno == ENXIO ? size : offset;
-    return (uint64_t)data < size ? (uint64_t)data : size;
-#else
-    (void)file;
-    (void)size;
-    return offset;
-#endif
-}
-
 static int check_range(const fp_file *file, size_t n, uint64_t offset, facpool_error *err)
 {
     if (offset > INT64_MAX || n > INT64_MAX - offset)

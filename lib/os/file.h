@@ -50,9 +50,6 @@ void fp_file_close(fp_file *file);
 
 int fp_file_size(const fp_file *file, uint64_t *size, facpool_error *err);
 
-/* `offset`, or where the hole ends that is there: bytes between read as zeros, and take no space. */
-uint64_t fp_file_skip_hole(const fp_file *file, uint64_t offset, uint64_t size);
-
 /* Reads up to n bytes at `offset`; *got is less only at the end of the file. */
 int fp_file_read(const fp_file *file, void *to, size_t n, uint64_t offset, size_t *got,
                  facpool_error *err);

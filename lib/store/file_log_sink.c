@@ -12,9 +12,6 @@
 /* Openers that lose a race look again; so often only something else than a race makes them lose. */
 #define OPEN_ATTEMPTS 16
 
-/* How much of a file tells whose it is. */
-#define LOOK_BYTES ((size_t)64 << 10)
-
 /* What a state is: a file being written, or a path to be read. */
 typedef struct file_state {
     fp_log *log;
@@ -68,34 +65,21 @@ static int resume(opener *o, fp_file *file, const fp_format *format, facpool_err
     return rc;
 }
 
-/* A file that only looks like a backup is somebody's data. */
-static int refuse_foreign(const opener *o, const fp_file *file, const fp_format *format,
-                          facpool_error *err)
-{
-    bool has_row = false;
-    int rc = 0;
-    if (format->lines)
-        rc = format->lines->has_row(file, &has_row, err);
-    if (rc || has_row || !format->is_foreign)
-        return rc;
-    uint8_t *first = fp_alloc(NULL, LOOK_BYTES);
-    if (!first)
-        return fp_fail_nomem(err, LOOK_BYTES);
-    size_t got;
-    rc = fp_file_read(file, first, LOOK_BYTES, 0, &got, err);
-    if (!rc && format->is_foreign(first, got))
-        rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                     "'%s' is a file of another program, no facpool backup, and was left as it is: "
-                     "remove it, or give another path",
-                     o->path);
-    fp_free(NULL, first);
-    return rc;
-}
-
 static int fail_exists(const char *path, facpool_error *err)
 {
     return fp_fail(err, FACPOOL_E_EXISTS,
                    "'%s' is there already: resume it, overwrite it, or choose another path", path);
+}
+
+/* A line without its end, blank lines before it or not. */
+static bool is_begun_line(const uint8_t *bytes, size_t n)
+{
+    size_t line = n;
+    while (line > 0 && bytes[line - 1] != '\n')
+        line--;
+    while (line > 0 && (bytes[line - 1] == ' ' || bytes[line - 1] == '\n'))
+        line--;
+    return line == 0;
 }
 
 /* Whether there are only zeros, or zeros behind what begins as the format's first line does: all
@@ -108,13 +92,13 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
     const uint8_t *bytes;
     uint64_t end = 0;
     size_t n = 0;
-    int rc = fp_window_init(&window, file, LOOK_BYTES, err);
+    int rc = fp_window_init(&window, file, FP_LOOK_BYTES, err);
     if (!rc)
-        rc = fp_window_get(&window, 0, LOOK_BYTES, &bytes, &n, err);
+        rc = fp_window_get(&window, 0, FP_LOOK_BYTES, &bytes, &n, err);
     if (!rc) {
-        const uint8_t *zero = memchr(bytes, 0, n); /* lines have none */
+        const uint8_t *zero = n ? memchr(bytes, 0, n) : NULL; /* lines have none */
         size_t length = zero ? (size_t)(zero - bytes) : n;
-        *is = length == 0 || format->probe(bytes, length);
+        *is = is_begun_line(bytes, length) && (length == 0 || format->probe(bytes, length));
         rc = fp_window_skip_zeros(&window, length, &end, err);
     }
     *is = *is && end == window.size;
@@ -182,11 +166,12 @@ static int claim(opener *o, fp_file *file, facpool_error *err)
         return create(o, file, err);
     if (o->request->mode == FACPOOL_MODE_CREATE)
         return fail_exists(o->path, err);
-    if (o->request->mode == FACPOOL_MODE_OVERWRITE) {
-        rc = refuse_foreign(o, file, format, err);
-        return rc ? rc : create(o, file, err);
-    }
-    return resume(o, file, format, err);
+    bool overwrites = o->request->mode == FACPOOL_MODE_OVERWRITE;
+    if (overwrites || format->lines) /* others are known by their headers when they are resumed */
+        rc = fp_log_refuse_foreign(file, o->path, format, err);
+    if (rc)
+        return rc;
+    return overwrites ? create(o, file, err) : resume(o, file, format, err);
 }
 
 /* Create mode never opens a backup that is there for writing, so that a read-only one gets the

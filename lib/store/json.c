@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/text.h"
 
 #include <string.h>
 
@@ -13,6 +14,11 @@
 static const char first_bytes[] = "{\"date\":";
 
 #define N_FIRST_BYTES (sizeof first_bytes - 1)
+
+/* A file that begins with zeros is looked through for so much. */
+#define MOST_ZEROS_BYTES ((uint64_t)1 << 30)
+#define MOST_LOST_BYTES  ((size_t)1 << 20)
+#define AHEAD_BYTES      ((size_t)64 << 10)
 
 /* ------------------------------------------------------------------ recognising a file */
 
@@ -47,18 +53,102 @@ static bool probe(const uint8_t *first, size_t n)
     return is_all_blank;
 }
 
-/* Other programs begin lines with a date, too; none but ours has a checksum in them. */
-static bool is_foreign(const uint8_t *first, size_t n)
+/* Zeros, and text: what a power loss can leave of lines. */
+static bool may_be_what_is_left(const fp_json_line *line)
+{
+    bool may_be = line->kind == FP_JSON_WHOLE || line->kind == FP_JSON_BLANK;
+    for (size_t i = 0; may_be && i < line->n; i++)
+        may_be = line->text[i] == 0 || (uint8_t)line->text[i] >= 0x20;
+    return may_be;
+}
+
+/* Whether it is the last bytes of a row, many or few. */
+static bool ends_as_a_row(const fp_json_line *line)
+{
+    static const char end[] = ",\"checksum\":\"################\"}";
+    bool ends = line->n > 0;
+    for (size_t i = 1; ends && i <= line->n && i < sizeof end; i++) {
+        char expected = end[sizeof end - 1 - i], byte = line->text[line->n - i];
+        ends = expected == '#' ? byte && strchr("0123456789abcdef", byte) : byte == expected;
+    }
+    return ends;
+}
+
+static bool is_good(const fp_json_line *line)
+{
+    return line->n >= N_FIRST_BYTES && strange_bytes((const uint8_t *)line->text, line->n) == 0 &&
+           fp_json_line_is_sound(line->text, line->n);
+}
+
+/* Goes on behind the zeros: the rest of a row whose beginning is lost, more lines with zeros in
+ * them or without, or lines that were blanked, then a good one. */
+static int look_for_row(fp_json_lines *lines, bool *has, facpool_error *err)
+{
+    fp_json_line line = {.kind = FP_JSON_BLANK};
+    bool is_first = true;
+    for (size_t n = 0; n < MOST_LOST_BYTES; n += line.kind == FP_JSON_BLANK ? 0 : line.n) {
+        int rc = fp_window_skip_zeros(lines->window, lines->offset, &lines->offset, err);
+        if (!rc)
+            rc = fp_json_next_line(lines, &line, err);
+        if (rc || !may_be_what_is_left(&line))
+            return rc;
+        *has = is_good(&line);
+        if (*has || (is_first && line.kind == FP_JSON_WHOLE && !ends_as_a_row(&line)))
+            return 0;
+        is_first = is_first && line.kind == FP_JSON_BLANK;
+    }
+    return 0;
+}
+
+int fp_json_has_row(const fp_file *file, bool *has, facpool_error *err)
+{
+    fp_window window = {0};
+    fp_json_lines lines = {&window, 0, FP_JSON_MOST_LINE_BYTES};
+    *has = false;
+    int rc = fp_window_init(&window, file, AHEAD_BYTES, err);
+    uint64_t size = window.size;
+    window.size = size < MOST_ZEROS_BYTES ? size : MOST_ZEROS_BYTES;
+    if (!rc)
+        rc = fp_window_skip_zeros(&window, 0, &lines.offset, err);
+    if (!rc && lines.offset > 0 && lines.offset < window.size) {
+        window.size = size;
+        rc = look_for_row(&lines, has, err);
+    }
+    fp_window_free(&window);
+    return rc;
+}
+
+static bool has_checksum_key(const uint8_t *bytes, size_t n)
 {
     static const char key[] = ",\"checksum\":\"";
     size_t length = sizeof key - 1;
     for (size_t i = 0; i + length <= n; i++)
-        if (memcmp(first + i, key, length) == 0)
-            return false;
-    const uint8_t *at = first, *newline;
-    for (; (newline = memchr(at, '\n', n - (size_t)(at - first))); at = newline + 1)
-        if (!fp_json_is_blank((const char *)at, (size_t)(newline - at)))
+        if (memcmp(bytes + i, key, length) == 0)
             return true;
+    return false;
+}
+
+/* A line of text that no accident makes of a row: it neither begins nor ends as one. */
+static bool is_of_others(const fp_json_line *line)
+{
+    const uint8_t *bytes = (const uint8_t *)line->text;
+    bool is_text = fp_utf8_valid(line->text, line->n);
+    for (size_t i = 0; is_text && i < line->n; i++)
+        is_text = bytes[i] >= 0x20 || bytes[i] == '\t' || bytes[i] == '\r';
+    return is_text && (line->n < N_FIRST_BYTES || strange_bytes(bytes, line->n) > 1) &&
+           !ends_as_a_row(line);
+}
+
+/* Other programs begin lines with a date, too, but have no checksum in them; or have rows of ours
+ * somewhere behind lines of their own. */
+static bool is_foreign(const uint8_t *first, size_t n)
+{
+    const uint8_t *at = first, *newline;
+    for (; (newline = memchr(at, '\n', n - (size_t)(at - first))); at = newline + 1) {
+        fp_json_line line = {.text = (const char *)at, .n = (size_t)(newline - at)};
+        if (!fp_json_is_blank(line.text, line.n))
+            return is_of_others(&line) || !has_checksum_key(first, n);
+    }
     return false; /* the beginning of a first row */
 }
 

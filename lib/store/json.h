@@ -71,6 +71,9 @@ bool fp_json_code_is_good(const char *code, size_t length);
 
 /* ------------------------------------------------------------------ the parts of the format */
 
+/* See fp_line_type. */
+int fp_json_has_row(const fp_file *file, bool *has, facpool_error *err);
+
 int fp_json_parse_block(const fp_place *place, uint64_t offset, fp_parsed_block *out,
                         facpool_error *err);
 int fp_json_find_block(const fp_place *place, uint64_t from, uint64_t *offset, facpool_error *err);

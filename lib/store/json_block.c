@@ -7,10 +7,6 @@
 
 #include <string.h>
 
-/* A file may have lost so much of its beginning and still be known by its rows. */
-#define MOST_DAMAGED_BYTES ((size_t)1 << 20)
-#define AHEAD_BYTES        ((size_t)64 << 10)
-
 /* A block that grows line by line. */
 typedef struct growing {
     fp_json_judge judge;
@@ -218,28 +214,8 @@ static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
     return rc;
 }
 
-/* Zeros at the beginning, of which a power loss can leave any number, do not count. */
-static int has_row(const fp_file *file, bool *has, facpool_error *err)
-{
-    fp_window window = {0};
-    fp_json_lines lines = {&window, 0, MOST_DAMAGED_BYTES};
-    fp_json_line line = {.kind = FP_JSON_BLANK};
-    *has = false;
-    int rc = fp_window_init(&window, file, AHEAD_BYTES, err);
-    if (!rc)
-        rc = fp_window_skip_zeros(&window, 0, &lines.offset, err);
-    if (window.size - lines.offset > MOST_DAMAGED_BYTES)
-        window.size = lines.offset + MOST_DAMAGED_BYTES;
-    while (!rc && !*has && line.kind != FP_JSON_FILE_END) {
-        rc = fp_json_next_line(&lines, &line, err);
-        *has = !rc && line.kind == FP_JSON_WHOLE && fp_json_line_is_sound(line.text, line.n);
-    }
-    fp_window_free(&window);
-    return rc;
-}
-
 const fp_line_type fp_json_line_type = {
-    .has_row = has_row,
+    .has_row = fp_json_has_row,
     .find_bad_line = find_bad_line,
     .number_of_line = number_of_line,
     .is_beginning = is_beginning,

@@ -34,7 +34,7 @@ static int find_newline(fp_window *window, uint64_t from, uint64_t *offset, facp
             *offset = at + (uint64_t)(newline - bytes);
             return 0;
         }
-        at = fp_file_skip_hole(window->file, at + got, window->size);
+        at += got;
     }
     return 0;
 }

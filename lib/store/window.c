@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define SKIP_BYTES ((size_t)64 << 10)
+#define STEP_BYTES ((size_t)64 << 10)
 
 int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool_error *err)
 {
@@ -70,7 +70,7 @@ int fp_window_find_zero(fp_window *w, uint64_t from, uint64_t *offset, facpool_e
     size_t n = 0;
     int rc = 0;
     for (*offset = from; !rc && !zero && *offset < w->size;) {
-        rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
+        rc = fp_window_get(w, *offset, STEP_BYTES, &bytes, &n, err);
         if (rc || n == 0)
             break;
         zero = memchr(bytes, 0, n);
@@ -79,18 +79,26 @@ int fp_window_find_zero(fp_window *w, uint64_t from, uint64_t *offset, facpool_e
     return rc;
 }
 
+static size_t zeros_at_the_beginning(const uint8_t *bytes, size_t n)
+{
+    size_t zeros = 0;
+    if (n > 0 && bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0)
+        return n;
+    while (zeros < n && bytes[zeros] == 0)
+        zeros++;
+    return zeros;
+}
+
 int fp_window_skip_zeros(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
 {
     const uint8_t *bytes;
     size_t n = 0, zeros = 0;
     int rc = 0;
     for (*offset = from; !rc && zeros == n && *offset < w->size; *offset += zeros) {
-        *offset = fp_file_skip_hole(w->file, *offset, w->size);
-        rc = fp_window_get(w, *offset, SKIP_BYTES, &bytes, &n, err);
+        rc = fp_window_get(w, *offset, STEP_BYTES, &bytes, &n, err);
         if (rc || n == 0)
             break;
-        for (zeros = 0; zeros < n && bytes[zeros] == 0;)
-            zeros++;
+        zeros = zeros_at_the_beginning(bytes, n);
     }
     return rc;
 }
