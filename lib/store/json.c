@@ -128,28 +128,34 @@ static bool has_checksum_key(const uint8_t *bytes, size_t n)
     return false;
 }
 
-/* A line of text that no accident makes of a row: it neither begins nor ends as one. */
-static bool is_of_others(const fp_json_line *line)
+/* What people and archives write: garbage of any length is something else. */
+static bool is_text(const uint8_t *bytes, size_t n)
 {
-    const uint8_t *bytes = (const uint8_t *)line->text;
-    bool is_text = fp_utf8_valid(line->text, line->n);
-    for (size_t i = 0; is_text && i < line->n; i++)
-        is_text = bytes[i] >= 0x20 || bytes[i] == '\t' || bytes[i] == '\r';
-    return is_text && (line->n < N_FIRST_BYTES || strange_bytes(bytes, line->n) > 1) &&
-           !ends_as_a_row(line);
+    bool is = fp_utf8_valid((const char *)bytes, n);
+    for (size_t i = 0; is && i < n; i++)
+        is = bytes[i] >= 0x20 || bytes[i] == 0 || (bytes[i] >= '\t' && bytes[i] <= '\r');
+    return is;
 }
 
-/* Other programs begin lines with a date, too, but have no checksum in them; or have rows of ours
- * somewhere behind lines of their own. */
+/* Other programs begin lines with a date, too, but have no checksum in them. Or they have rows of
+ * ours somewhere behind text of their own, of which no accident would make one of our lines. */
 static bool is_foreign(const uint8_t *first, size_t n)
 {
+    fp_json_line head = {0}, line; /* the first that is not blank; the one at hand */
     const uint8_t *at = first, *newline;
     for (; (newline = memchr(at, '\n', n - (size_t)(at - first))); at = newline + 1) {
-        fp_json_line line = {.text = (const char *)at, .n = (size_t)(newline - at)};
-        if (!fp_json_is_blank(line.text, line.n))
-            return is_of_others(&line) || !has_checksum_key(first, n);
+        line = (fp_json_line){.text = (const char *)at, .n = (size_t)(newline - at)};
+        if (!head.text && !fp_json_is_blank(line.text, line.n))
+            head = line;
+        if (line.n >= N_FIRST_BYTES && strange_bytes(at, line.n) <= 1)
+            break;
     }
-    return false; /* the beginning of a first row */
+    if (!head.text)
+        return false; /* the beginning of a first row */
+    if (!has_checksum_key(first, n))
+        return true;
+    return head.text != (const char *)at && *head.text && is_text(first, (size_t)(at - first)) &&
+           !ends_as_a_row(&head);
 }
 
 /* ------------------------------------------------------------------ what stands for a header */
