@@ -68,21 +68,6 @@ static void check_is_left(const facpool_backup_options *options, const bytes *b)
     check_same(options->path, b);
 }
 
-/* Reading gives what rows there are; nobody writes. */
-static void check_is_only_read(const char *path, const bytes *b, int mode)
-{
-    facpool_backup_options options = options_of(path, mode);
-    facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
-    fp_sink *sink;
-    save_file(path, b->at, b->n);
-    CHECK_INT(fp_store_verify(path, &report, &err), FACPOOL_E_CORRUPT);
-    CHECK(report.rows > 0);
-    CHECK_INT(fp_store_repair(path, &report, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK_INT(open_sink(&sink, &options, NULL, &err), FACPOOL_E_UNSUPPORTED);
-    CHECK(strstr(err.message, path) && strstr(err.message, "another program"));
-    check_same(path, b);
-}
-
 /* ------------------------------------------------------------------ zeros alone */
 
 static const size_t sizes[] = {1, 8, 511, 512, 4095, 4096, 4097, 65536, 65537, 300000};
@@ -410,28 +395,6 @@ static void files_of_others_with_rows_in_them_are_left_alone(void)
     rows_free(&r);
 }
 
-/* The same with rows near the beginning, which readers take for a damaged backup's. */
-static void a_page_with_rows_in_it_is_never_written(void)
-{
-    static const char *const begins[] = {"# Rows\n\n```\n", "  \n\nDear all,\n", "[\n",
-                                         "date,code\r\n20240102,7\r\n",
-                                         "{\"message\":\"no row\"}\n"};
-    rows r = some_rows(40);
-    bytes b = write_file(path_of("source.jsonl"), &r, TAG);
-    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
-        size_t n = strlen(begins[i]);
-        bytes page = behind(&b, n, 0);
-        memcpy(page.at, begins[i], n);
-        for (int mode = FACPOOL_MODE_RESUME; mode <= FACPOOL_MODE_OVERWRITE; mode++) {
-            check_is_only_read(path_of("page.jsonl"), &page, mode);
-            check_is_only_read(path_of("page.txt"), &page, mode);
-        }
-        free(page.at);
-    }
-    free(b.at);
-    rows_free(&r);
-}
-
 int main(void)
 {
     make_folder();
@@ -447,7 +410,6 @@ int main(void)
     RUN(a_file_is_known_by_its_rows);
     RUN(rows_between_lost_sectors_are_known);
     RUN(files_of_others_with_rows_in_them_are_left_alone);
-    RUN(a_page_with_rows_in_it_is_never_written);
     remove_folder();
     return TEST_END();
 }

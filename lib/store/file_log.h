@@ -77,11 +77,6 @@ int fp_log_file_open_known(fp_log_file **out, const char *path, facpool_error *e
 int fp_log_probe(const fp_file *file, const char *path, const fp_format **format, bool *is_empty,
                  facpool_error *err);
 
-/* Error (UNSUPPORTED) where a file that looks like a backup is another program's, and must not be
- * written. Errors: also IO, NOMEM. */
-int fp_log_refuse_foreign(const fp_file *file, const char *path, const fp_format *format,
-                          facpool_error *err);
-
 /* What a format's reading half keeps with a snapshot: made when it is first needed, freed with it.
  */
 typedef struct fp_log_view {

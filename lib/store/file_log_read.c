@@ -63,29 +63,6 @@ int fp_log_probe(const fp_file *file, const char *path, const fp_format **format
     return 0;
 }
 
-int fp_log_refuse_foreign(const fp_file *file, const char *path, const fp_format *format,
-                          facpool_error *err)
-{
-    bool has_row = false;
-    int rc = 0;
-    if (format->lines)
-        rc = format->lines->has_row(file, &has_row, err);
-    if (rc || has_row || !format->is_foreign)
-        return rc;
-    uint8_t *first = fp_alloc(NULL, FP_LOOK_BYTES);
-    if (!first)
-        return fp_fail_nomem(err, FP_LOOK_BYTES);
-    size_t got;
-    rc = fp_file_read(file, first, FP_LOOK_BYTES, 0, &got, err);
-    if (!rc && format->is_foreign(first, got))
-        rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
-                     "'%s' is a file of another program, no facpool backup, and was left as it is: "
-                     "remove it, or give another path",
-                     path);
-    fp_free(NULL, first);
-    return rc;
-}
-
 int fp_log_file_open_known(fp_log_file **out, const char *path, facpool_error *err)
 {
     fp_log_file *opened = fp_alloc(NULL, sizeof *opened);

@@ -35,8 +35,6 @@ int fp_store_repair(const char *path, facpool_verify_report *report, facpool_err
         rc = fp_fail(err, FACPOOL_E_UNSUPPORTED, "'%s' is empty: nothing to repair", path);
     if (!rc)
         rc = fp_file_lock(&file, err);
-    if (!rc && format->lines)
-        rc = fp_log_refuse_foreign(&file, path, format, err);
     if (!rc)
         rc = fp_log_verify(path, &found, err);
     if (rc == FACPOOL_E_CORRUPT && found.damaged_blocks)

@@ -65,6 +65,30 @@ static int resume(opener *o, fp_file *file, const fp_format *format, facpool_err
     return rc;
 }
 
+/* A file that only looks like a backup is somebody's data. */
+static int refuse_foreign(const opener *o, const fp_file *file, const fp_format *format,
+                          facpool_error *err)
+{
+    bool has_row = false;
+    int rc = 0;
+    if (format->lines)
+        rc = format->lines->has_row(file, &has_row, err);
+    if (rc || has_row || !format->is_foreign)
+        return rc;
+    uint8_t *first = fp_alloc(NULL, FP_LOOK_BYTES);
+    if (!first)
+        return fp_fail_nomem(err, FP_LOOK_BYTES);
+    size_t got;
+    rc = fp_file_read(file, first, FP_LOOK_BYTES, 0, &got, err);
+    if (!rc && format->is_foreign(first, got))
+        rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
+                     "'%s' is a file of another program, no facpool backup, and was left as it is: "
+                     "remove it, or give another path",
+                     o->path);
+    fp_free(NULL, first);
+    return rc;
+}
+
 static int fail_exists(const char *path, facpool_error *err)
 {
     return fp_fail(err, FACPOOL_E_EXISTS,
@@ -166,12 +190,11 @@ static int claim(opener *o, fp_file *file, facpool_error *err)
         return create(o, file, err);
     if (o->request->mode == FACPOOL_MODE_CREATE)
         return fail_exists(o->path, err);
-    bool overwrites = o->request->mode == FACPOOL_MODE_OVERWRITE;
-    if (overwrites || format->lines) /* others are known by their headers when they are resumed */
-        rc = fp_log_refuse_foreign(file, o->path, format, err);
-    if (rc)
-        return rc;
-    return overwrites ? create(o, file, err) : resume(o, file, format, err);
+    if (o->request->mode == FACPOOL_MODE_OVERWRITE) {
+        rc = refuse_foreign(o, file, format, err);
+        return rc ? rc : create(o, file, err);
+    }
+    return resume(o, file, format, err);
 }
 
 /* Create mode never opens a backup that is there for writing, so that a read-only one gets the

@@ -79,8 +79,8 @@ typedef struct fp_block_check {
  * checked to the last byte and which the walk numbers; a file counts as closed where no torn tail
  * follows. Lines that a resume gives up are blanked in place. These return 0, IO or NOMEM. */
 typedef struct fp_line_type {
-    /* Whether a file begins with zeros, as a power loss may leave one of ours, and goes on with what
-     * can be left of rows, a good one among them. */
+    /* Whether a file begins with zeros, as a power loss may leave one of ours, and goes on with
+     * what can be left of rows, a good one among them. */
     int (*has_row)(const fp_file *file, bool *has, facpool_error *err);
     /* The first line from `from` on that is no good row and not blank, its newline left out: a line
      * begins there. UINT64_MAX: there is none that begins below `end`. */

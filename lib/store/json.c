@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/text.h"
 
 #include <string.h>
 
@@ -118,44 +117,19 @@ int fp_json_has_row(const fp_file *file, bool *has, facpool_error *err)
     return rc;
 }
 
-static bool has_checksum_key(const uint8_t *bytes, size_t n)
+/* Other programs begin lines with a date, too; none but ours has a checksum in them. */
+static bool is_foreign(const uint8_t *first, size_t n)
 {
     static const char key[] = ",\"checksum\":\"";
     size_t length = sizeof key - 1;
     for (size_t i = 0; i + length <= n; i++)
-        if (memcmp(bytes + i, key, length) == 0)
-            return true;
-    return false;
-}
-
-/* What people and archives write: garbage of any length is something else. */
-static bool is_text(const uint8_t *bytes, size_t n)
-{
-    bool is = fp_utf8_valid((const char *)bytes, n);
-    for (size_t i = 0; is && i < n; i++)
-        is = bytes[i] >= 0x20 || bytes[i] == 0 || (bytes[i] >= '\t' && bytes[i] <= '\r');
-    return is;
-}
-
-/* Other programs begin lines with a date, too, but have no checksum in them. Or they have rows of
- * ours somewhere behind text of their own, of which no accident would make one of our lines. */
-static bool is_foreign(const uint8_t *first, size_t n)
-{
-    fp_json_line head = {0}, line; /* the first that is not blank; the one at hand */
+        if (memcmp(first + i, key, length) == 0)
+            return false;
     const uint8_t *at = first, *newline;
-    for (; (newline = memchr(at, '\n', n - (size_t)(at - first))); at = newline + 1) {
-        line = (fp_json_line){.text = (const char *)at, .n = (size_t)(newline - at)};
-        if (!head.text && !fp_json_is_blank(line.text, line.n))
-            head = line;
-        if (line.n >= N_FIRST_BYTES && strange_bytes(at, line.n) <= 1)
-            break;
-    }
-    if (!head.text)
-        return false; /* the beginning of a first row */
-    if (!has_checksum_key(first, n))
-        return true;
-    return head.text != (const char *)at && *head.text && is_text(first, (size_t)(at - first)) &&
-           !ends_as_a_row(&head);
+    for (; (newline = memchr(at, '\n', n - (size_t)(at - first))); at = newline + 1)
+        if (!fp_json_is_blank((const char *)at, (size_t)(newline - at)))
+            return true;
+    return false; /* the beginning of a first row */
 }
 
 /* ------------------------------------------------------------------ what stands for a header */
