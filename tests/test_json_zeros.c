@@ -1,7 +1,8 @@
 /* What a power loss leaves of a json file whose length was on the disk before its bytes were:
  * zeros, alone or behind the beginning of the first row. Nothing of it can have been durable, and a
  * run goes on as in an empty file; where one byte of it is something else, or the file would be of
- * a format whose header is durable before its name, it is nobody's backup and is left as it is. */
+ * a format whose header is durable before its name, it is nobody's backup and is left as it is.
+ * Rows behind zeros are known, and files of others that hold rows of ours are not taken for it. */
 #include "json_rows.h"
 
 #define TAG "v1"
@@ -324,8 +325,8 @@ static void rows_between_lost_sectors_are_known(void)
     facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
     rows r = some_rows(120);
     bytes b = write_file(path, &r, TAG);
-    for (unsigned lost = 1; lost < 64;
-         lost += 2) { /* which of the first six, the first among them */
+    /* which of the first six, the first always among them */
+    for (unsigned lost = 1; lost < 64; lost += 2) {
         bytes torn = behind(&b, 0, 0);
         for (size_t sector = 0; sector < 6; sector++)
             if (lost >> sector & 1)

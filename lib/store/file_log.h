@@ -10,9 +10,7 @@
 
 #include <facpool/sink.h>
 
-/* How much of a file tells its format, and whose it is. */
 #define FP_PROBE_BYTES 4096
-#define FP_LOOK_BYTES  ((size_t)64 << 10)
 
 /* ------------------------------------------------------------------ what is in a file */
 

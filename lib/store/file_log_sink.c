@@ -12,6 +12,9 @@
 /* Openers that lose a race look again; so often only something else than a race makes them lose. */
 #define OPEN_ATTEMPTS 16
 
+/* How much of a file tells whose it is. */
+#define LOOK_BYTES ((size_t)64 << 10)
+
 /* What a state is: a file being written, or a path to be read. */
 typedef struct file_state {
     fp_log *log;
@@ -75,11 +78,11 @@ static int refuse_foreign(const opener *o, const fp_file *file, const fp_format 
         rc = format->lines->has_row(file, &has_row, err);
     if (rc || has_row || !format->is_foreign)
         return rc;
-    uint8_t *first = fp_alloc(NULL, FP_LOOK_BYTES);
+    uint8_t *first = fp_alloc(NULL, LOOK_BYTES);
     if (!first)
-        return fp_fail_nomem(err, FP_LOOK_BYTES);
+        return fp_fail_nomem(err, LOOK_BYTES);
     size_t got;
-    rc = fp_file_read(file, first, FP_LOOK_BYTES, 0, &got, err);
+    rc = fp_file_read(file, first, LOOK_BYTES, 0, &got, err);
     if (!rc && format->is_foreign(first, got))
         rc = fp_fail(err, FACPOOL_E_UNSUPPORTED,
                      "'%s' is a file of another program, no facpool backup, and was left as it is: "
@@ -116,9 +119,9 @@ static int is_lost_beginning(const fp_format *format, const fp_file *file, bool 
     const uint8_t *bytes;
     uint64_t end = 0;
     size_t n = 0;
-    int rc = fp_window_init(&window, file, FP_LOOK_BYTES, err);
+    int rc = fp_window_init(&window, file, LOOK_BYTES, err);
     if (!rc)
-        rc = fp_window_get(&window, 0, FP_LOOK_BYTES, &bytes, &n, err);
+        rc = fp_window_get(&window, 0, LOOK_BYTES, &bytes, &n, err);
     if (!rc) {
         const uint8_t *zero = n ? memchr(bytes, 0, n) : NULL; /* lines have none */
         size_t length = zero ? (size_t)(zero - bytes) : n;
