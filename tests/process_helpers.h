@@ -14,6 +14,11 @@
 
 #define LONG_MS 120000 /* what is to end before is waited for so long */
 
+/* The limit of a call's time where only what hangs is to meet it: a busy machine may stand still
+ * for a second, and then everything on it is late. */
+#define PATIENCE_MS 3000
+#define PATIENCE    "3000 ms"
+
 /* ------------------------------------------------------------------ trouble */
 
 /* Memory that may not be touched: no null pointer, which a sanitizer would see first. */

@@ -72,6 +72,15 @@ say() {
     printf '\n== %s (%s s)\n' "$*" "$(($(date +%s) - started))"
 }
 
+# went_wrong N WHAT: so many failures more, which the last lines name again.
+failures=
+went_wrong() {
+    [ "$1" -gt 0 ] || return 0
+    failed=$((failed + $1))
+    failures="$failures
+     $round: $2"
+}
+
 # check NAME COMMAND...: one more test, its output shown only when it fails.
 check() {
     name=$1
@@ -80,7 +89,7 @@ check() {
         passed=$((passed + 1))
         echo "ok   $name"
     else
-        failed=$((failed + 1))
+        went_wrong 1 "$name"
         echo "FAIL $name"
         tail -n 60 "$out/check.log"
     fi
@@ -107,7 +116,7 @@ build() {
     fi
     echo "FAIL build $name"
     tail -n 60 "$log"
-    failed=$((failed + 1))
+    went_wrong 1 "build $name"
     return 1
 }
 
@@ -121,13 +130,14 @@ suite() {
     folder=$out/$1
     shift
     rm -f "$logs"/testlog*.json
-    meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes "$at_once" "$@" >"$log" 2>&1
+    meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes "$at_once" \
+        --timeout-multiplier 4 "$@" >"$log" 2>&1
     status=$?
     results=$(find "$logs" -name 'testlog*.json') # a wrapper's name is part of it
     if [ ! -s "$results" ]; then
         echo "FAIL no tests ran"
         tail -n 40 "$log"
-        failed=$((failed + 1))
+        went_wrong 1 "no tests ran"
         return
     fi
     ok=$(grep -cE '"result": "(OK|EXPECTEDFAIL)"' "$results")
@@ -141,7 +151,9 @@ suite() {
     [ "$bad" -eq 0 ] || cat "$log"
     passed=$((passed + ok))
     skipped=$((skipped + skip))
-    failed=$((failed + bad))
+    # shellcheck disable=SC2046
+    went_wrong "$bad" "$(echo $(grep -vE '"result": "(OK|EXPECTEDFAIL|SKIP)"' "$results" |
+        sed 's/.*"name": "[^"]* \/ \([^"]*\)".*/\1/'))"
 }
 
 # tests_but NAMES NAME MESON_TEST_OPTION...: the tests of build-tests/NAME that the options choose,
@@ -253,7 +265,7 @@ build_asan() {
 round_asan() {
     build_asan || return
     [ "$long" = yes ] || tier small
-    suite asan --timeout-multiplier 4
+    suite asan
 }
 
 find_archer() {
@@ -270,7 +282,7 @@ round_tsan() {
     archer=$(find_archer)
     if [ -z "$archer" ]; then
         echo "FAIL libarcher.so is not there: ThreadSanitizer can't follow OpenMP without it"
-        failed=$((failed + 1))
+        went_wrong 1 "libarcher.so is not there"
         return
     fi
     build tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
@@ -278,10 +290,10 @@ round_tsan() {
     export OMP_TOOL_LIBRARIES
     tier small
     # shellcheck disable=SC2046
-    suite tsan --timeout-multiplier 4 $(tests_but "$without_threads" tsan --no-suite slow)
+    suite tsan $(tests_but "$without_threads" tsan --no-suite slow)
     FACPOOL_TEST_CASES=250 FACPOOL_TEST_CYCLES=8
     export FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
-    suite tsan --timeout-multiplier 4 property kill
+    suite tsan property kill
     unset FACPOOL_TEST_CASES FACPOOL_TEST_CYCLES
     unset OMP_TOOL_LIBRARIES
     sweep_after_libomp
@@ -317,14 +329,14 @@ proofs() {
     echo "$name: $ok proved, $bad failed"
     [ "$bad" -eq 0 ] || cat "$log"
     passed=$((passed + ok))
-    failed=$((failed + bad))
+    went_wrong "$bad" "$name"
 }
 
 # lacking WHAT: a part of the foreign round can't run.
 lacking() {
     if [ "${CI:-}" = true ]; then
         echo "FAIL $1"
-        failed=$((failed + 1))
+        went_wrong 1 "$1"
     else
         echo "SKIP: $1"
         skipped=$((skipped + 1))
@@ -433,7 +445,7 @@ pytest_suite() {
     [ "$3" -eq 0 ] || grep '^SKIP' "$log"
     [ "$bad" -eq 0 ] || tail -n 200 "$log"
     passed=$((passed + $1))
-    failed=$((failed + bad))
+    went_wrong "$bad" "$(sed -n 's/^\(FAILED\|ERROR\) \([^ ]*\).*/\2/p' "$log")"
     skipped=$((skipped + $3))
 }
 
@@ -570,5 +582,6 @@ done
 say "All rounds over: $rounds"
 summary="$passed passed, $failed failed"
 [ "$skipped" -eq 0 ] || summary="$summary, $skipped skipped"
+[ "$failed" -eq 0 ] || echo "failed:$failures"
 echo "$summary"
 [ "$failed" -eq 0 ]

@@ -141,16 +141,16 @@ static void a_task_that_takes_too_long_costs_one_row(void)
 {
     void (*hangs[])(void) = {hang_asleep, hang_busy};
     for (int i = 0; i < 2; i++) {
-        work *w = SHARED(work, .fail_every = 50, .trouble_every = 150, .trouble = hangs[i],
+        work *w = SHARED(work, .fail_every = 50, .trouble_every = 300, .trouble = hangs[i],
                          .trouble_status = FACPOOL_STATUS_TIMEOUT);
         facpool_tasks *tasks = make_grid(20, 30);
         facpool_run_options options = process_options(w);
-        options.task_timeout_ms = 400;
+        options.task_timeout_ms = PATIENCE_MS;
         options.backup_path = fresh_path();
         facpool_result *result = run_to_end(tasks, &options, 0);
         size_t troubled = count_troubled(w, 20, 30);
         check_result(result, w);
-        check_failures(result, w, "400 ms");
+        check_failures(result, w, PATIENCE);
         CHECK(troubled > 0);
         CHECK_INT(report_of(result).timeout, troubled);
         CHECK_INT(report_of(result).crashed, 0);
@@ -168,7 +168,7 @@ static int slow_and_quick(const facpool_task *task, double *factors, void *user)
     (void)user;
     factors[0] = (double)task->index;
     if (task->index % 2)
-        pause_ms(220);
+        pause_ms(PATIENCE_MS / 10);
     return 0;
 }
 
@@ -177,8 +177,8 @@ static void tasks_that_take_less_than_the_limit_are_let_alone(void)
     facpool_tasks *tasks = make_grid(1, 24);
     facpool_run_options options = process_options(NULL);
     options.fn = slow_and_quick;
-    options.workers = 2;
-    options.task_timeout_ms = 400;
+    options.workers = 1;
+    options.task_timeout_ms = PATIENCE_MS;
     facpool_result *result = run_to_end(tasks, &options, 0);
     CHECK_INT(report_of(result).ok, 24);
     facpool_result_free(result);
@@ -196,7 +196,7 @@ static const deed plans[][3] = {
     {CRASHES, CRASHES, FAILS},         {HANGS, CRASHES, GOES_WELL},
 };
 
-enum { N_PLANS = sizeof plans / sizeof *plans, PLANNED_TASKS = 4 * N_PLANS };
+enum { N_PLANS = sizeof plans / sizeof *plans, PLANNED_TASKS = 2 * N_PLANS };
 
 typedef struct planned {
     atomic_int calls[PLANNED_TASKS]; /* of each task */
@@ -260,13 +260,14 @@ static void attempts_go_on_after_deaths_and_the_last_one_counts(void)
     for (uint32_t attempts = 1; attempts <= 3; attempts++)
         for (int by_slices = 0; by_slices < 2; by_slices++) {
             planned *p = SHARED(planned, .by_slices = by_slices);
-            facpool_tasks *tasks = make_grid(4, N_PLANS);
+            facpool_tasks *tasks = make_grid(2, N_PLANS);
             facpool_run_options options = process_options(NULL);
             options.fn = by_slices ? NULL : planned_task;
             options.batch_fn = by_slices ? planned_slice : NULL;
             options.user = p;
             options.attempts = attempts;
-            options.task_timeout_ms = 300;
+            options.task_timeout_ms = PATIENCE_MS;
+            options.workers = 4;
             options.no_stop_if_first_fail = 1;
             facpool_result *result = run_to_end(tasks, &options, 0);
             check_plans(result, attempts);
@@ -290,18 +291,18 @@ static void a_slice_that_kills_its_worker_is_called_task_by_task(void)
     static void (*const troubles[])(void) = {die_by_segfault, hang_asleep};
     for (int i = 0; i < 2; i++) {
         uint8_t status = i ? FACPOOL_STATUS_TIMEOUT : FACPOOL_STATUS_CRASHED;
-        work *w = SHARED(work, .fail_every = 60, .skip_every = 70, .trouble_every = 300,
+        work *w = SHARED(work, .fail_every = 60, .skip_every = 70, .trouble_every = i ? 700 : 300,
                          .trouble = troubles[i], .trouble_status = status);
         facpool_tasks *tasks = make_grid(40, 50);
         facpool_run_options options = process_options(w);
         options.fn = NULL;
         options.batch_fn = batch_fn;
-        options.task_timeout_ms = i ? 500 : 0;
+        options.task_timeout_ms = i ? PATIENCE_MS : 0;
         options.backup_path = fresh_path();
         facpool_result *result = run_to_end(tasks, &options, 0);
         CHECK(count_troubled(w, 40, 50) > 0);
         check_result(result, w);
-        check_failures(result, w, i ? "500 ms" : "SIGSEGV");
+        check_failures(result, w, i ? PATIENCE : "SIGSEGV");
         CHECK_INT(count_rows(options.backup_path, FACPOOL_STATUS_BIT(status)),
                   count_troubled(w, 40, 50));
         facpool_result_free(result);
@@ -400,7 +401,7 @@ static void crashed_and_late_tasks_are_tried_again_in_every_format(void)
     for (int i = 0; i < 6; i++) {
         bool late = i >= 3;
         uint8_t status = late ? FACPOOL_STATUS_TIMEOUT : FACPOOL_STATUS_CRASHED;
-        work *w = SHARED(work, .fail_every = 70, .trouble_every = 200,
+        work *w = SHARED(work, .fail_every = 70, .trouble_every = late ? 400 : 200,
                          .trouble = late ? hang_asleep : die_by_segfault, .trouble_status = status);
         facpool_tasks *tasks = make_grid(30, 30);
         facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
@@ -410,7 +411,7 @@ static void crashed_and_late_tasks_are_tried_again_in_every_format(void)
         any_nan_will_do = i % 3 == 1;
         facpool_run_options options = process_options(w);
         options.backup = &backup;
-        options.task_timeout_ms = late ? 400 : 0;
+        options.task_timeout_ms = late ? PATIENCE_MS : 0;
         size_t troubled = count_troubled(w, 30, 30);
         facpool_result *result = run_to_end(tasks, &options, 0);
         check_result(result, w);

@@ -20,7 +20,7 @@ static facpool_result *run_started(server_kind *kind, const facpool_tasks *tasks
     options.process = &process;
     options.fn = by_slices ? NULL : task_fn; /* which of them counts, not what it would do */
     options.batch_fn = by_slices ? batch_fn : NULL;
-    options.task_timeout_ms = strcmp(kind->name, "hang") == 0 ? 400 : 0;
+    options.task_timeout_ms = strcmp(kind->name, "hang") == 0 ? PATIENCE_MS : 0;
     int rc = facpool_run(tasks, &options, &result, &err);
     if (rc != expected)
         printf("  %s: rc %d: %s\n", kind->name, rc, err.message);

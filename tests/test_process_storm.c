@@ -193,8 +193,8 @@ static void choose_case(storm_case *c, random_numbers *r, const char *path)
     /* A group's death is everybody's: only strangers' kills there. */
     bool dies_whole = by_slices && c->options.group_by > FACPOOL_GROUP_NONE;
     s->crash_percent = dies_whole || random_chance(r, 30) ? 0 : random_below(r, 8);
-    s->hang_per_mille = dies_whole || random_chance(r, 70) ? 0 : 2;
-    c->options.task_timeout_ms = s->hang_per_mille ? 250 : random_chance(r, 50) ? 60000 : 0;
+    s->hang_per_mille = dies_whole || random_chance(r, 85) ? 0 : 1;
+    c->options.task_timeout_ms = s->hang_per_mille ? PATIENCE_MS : random_chance(r, 50) ? 60000 : 0;
     s->kill_every = random_between(r, 1, 400);
     s->kills_left = random_chance(r, 60) ? (int)random_between(r, 1, 8) : 0;
     s->helper_at_call = random_chance(r, 10) ? (int)random_between(r, 1, 500) : 0;

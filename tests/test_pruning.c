@@ -8,6 +8,7 @@
 #define DATES        80
 #define CODES        5000
 #define MANY_FACTORS 8
+#define BLOCK_ROWS   50000
 #define PAGE_ROWS    1024
 #define FILES        20
 
@@ -42,6 +43,10 @@ static void write_backup(const char *path, const char *format, int64_t first_dat
     backup.path = path;
     backup.format = format;
     backup.durability = FACPOOL_DURABILITY_NONE;
+    /* Blocks end by their rows alone, wherever the machine makes a pause. */
+    backup.batch_rows = BLOCK_ROWS;
+    backup.flush_ms = UINT32_MAX;
+    backup.no_async = 1;
     facpool_run_options run = FACPOOL_RUN_OPTIONS_INIT;
     run.fn = compute;
     run.n_factors = MANY_FACTORS;

@@ -53,7 +53,7 @@ class TooLong(BaseException):
 def time_limit(request):
     """Interrupts a test that hangs, on its own thread: a watching thread would make forks unsafe."""
     marker = request.node.get_closest_marker("seconds")
-    seconds = marker.args[0] if marker else 60
+    seconds = marker.args[0] if marker else 120
 
     def stop(number, frame):
         raise TooLong(f"took longer than {seconds} s")
@@ -72,7 +72,7 @@ def no_processes_left():
     gc.collect()
     before = set(helpers.processes_below_us())
     yield
-    left = helpers.wait_until(lambda: not set(helpers.processes_below_us()) - before, 5)
+    left = helpers.wait_until(lambda: not set(helpers.processes_below_us()) - before)
     if not left:
         stray = set(helpers.processes_below_us()) - before
         what = [helpers.command_of(pid) for pid in stray]

@@ -57,7 +57,12 @@ def python(text, *arguments, cwd=None, timeout=60, expect=0, **options):
     return done
 
 
-def wait_until(condition, seconds):
+# The limit, in seconds, of calls that are not to meet it: a busy machine may stand still for a second, and
+# then everything on it is late.
+PATIENCE = 3
+
+
+def wait_until(condition, seconds=30):
     """Looks again and again; whether it came true in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -11,7 +11,7 @@ import numpy
 import pytest
 
 import facpool
-from helpers import append_line, read_lines, some_codes, some_dates, some_pairs, wait_until
+from helpers import PATIENCE, append_line, read_lines, some_codes, some_dates, some_pairs, wait_until
 
 DATES = some_dates(30)
 CODES = some_codes(40)
@@ -234,7 +234,7 @@ def test_ranks_across_codes_killed_resumed_and_equal(folder, method, storage_for
     assert whole.communicate(timeout=60)[0].split() == ["0", "1200"]
     os.remove("calls")
     killed = start(name, 0.04)
-    assert wait_until(lambda: len(read_lines("calls")) >= 12, 30)
+    assert wait_until(lambda: len(read_lines("calls")) >= 12)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     kept = len(facpool.query(name))
@@ -301,7 +301,7 @@ def test_time_in_a_slice_counts_as_one_call(processes):
             time.sleep(60)
         return numbers(codes)
 
-    result = facpool.run(slow, PAIRS, batch=True, group_by="date", factors=1, timeout=0.5, **processes)
+    result = facpool.run(slow, PAIRS, batch=True, group_by="date", factors=1, timeout=PATIENCE, **processes)
     assert {f.status for f in result.failures} == {"timeout"}
     assert {f.date for f in result.failures} == {DATES[5]} and len(result.failures) == len(CODES)
 

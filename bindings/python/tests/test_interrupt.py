@@ -80,16 +80,16 @@ def test_ctrl_c_in_a_terminal(program, way):
     """The key itself: the terminal sends SIGINT to all of its foreground group."""
     child, terminal = start_in_terminal(program, way)
     try:
-        assert wait_until(lambda: len(read_lines("calls")) >= 20, 30)
+        assert wait_until(lambda: len(read_lines("calls")) >= 20)
         workers = {int(line.split()[0]) for line in read_lines("calls")}
         os.write(terminal, b"\x03")
         text = read_all(terminal, child)
-        assert child.wait(20) == 130, text
+        assert child.wait(60) == 130, text
     finally:
         child.kill()
         child.wait()
         os.close(terminal)
-    assert wait_until(lambda: not any(is_alive(pid) for pid in workers), 5)
+    assert wait_until(lambda: not any(is_alive(pid) for pid in workers))
     kept = int(re.search(r"interrupted (\d+)", text).group(1))
     assert 10 <= kept < 200
     assert "Traceback" not in text  # neither ours nor a worker's
@@ -105,16 +105,16 @@ def test_ctrl_c_while_a_task_takes_for_ever(program, way):
     """It is waited for a short while, then killed: not as long as the task would take."""
     child, terminal = start_in_terminal_with(program, way, TASK_SECONDS="600")
     try:
-        assert wait_until(lambda: len(read_lines("calls")) >= 2, 30)
+        assert wait_until(lambda: len(read_lines("calls")) >= 2)
         workers = {int(line.split()[0]) for line in read_lines("calls")}
         os.write(terminal, b"\x03")
         text = read_all(terminal, child)
-        assert child.wait(20) == 130, text
+        assert child.wait(60) == 130, text
     finally:
         child.kill()
         child.wait()
         os.close(terminal)
-    assert wait_until(lambda: not any(is_alive(pid) for pid in workers), 5)
+    assert wait_until(lambda: not any(is_alive(pid) for pid in workers))
     assert "interrupted 0" in text
 
 
@@ -132,18 +132,18 @@ def test_ctrl_c_twice_ends_at_once(program, way):
     """Who presses it again does not get a second exception out of the cleaning up."""
     child, terminal = start_in_terminal_with(program, way, TASK_SECONDS="600")
     try:
-        assert wait_until(lambda: len(read_lines("calls")) >= 2, 30)
+        assert wait_until(lambda: len(read_lines("calls")) >= 2)
         workers = {int(line.split()[0]) for line in read_lines("calls")}
         for _ in range(3):
             os.write(terminal, b"\x03")
             time.sleep(0.1)
         read_all(terminal, child)
-        assert child.wait(20) != 0
+        assert child.wait(60) != 0
     finally:
         child.kill()
         child.wait()
         os.close(terminal)
-    assert wait_until(lambda: not any(is_alive(pid) for pid in workers), 5)
+    assert wait_until(lambda: not any(is_alive(pid) for pid in workers))
     assert facpool.verify("b")["sound"]
 
 
@@ -152,16 +152,16 @@ def test_interrupt_while_the_factors_are_found_out(folder):
     (folder / "program.py").write_text(PROGRAM.replace("factors=1, ", ""))
     child, terminal = start_in_terminal_with(folder / "program.py", "fork", TASK_SECONDS="600")
     try:
-        assert wait_until(lambda: len(read_lines("calls")) >= 1, 30)
+        assert wait_until(lambda: len(read_lines("calls")) >= 1)
         probe = int(read_lines("calls")[0].split()[0])
         os.write(terminal, b"\x03")
         read_all(terminal, child)
-        assert child.wait(20) != 0
+        assert child.wait(60) != 0
     finally:
         child.kill()
         child.wait()
         os.close(terminal)
-    assert wait_until(lambda: not is_alive(probe), 5)
+    assert wait_until(lambda: not is_alive(probe))
 
 
 def test_interrupt_in_this_process(processes, folder):
@@ -190,12 +190,12 @@ def test_interrupt_in_this_process(processes, folder):
 
 def test_sigterm_of_the_host_ends_everything(program):
     child = subprocess.Popen([sys.executable, str(program), "fork"], stdout=subprocess.PIPE)
-    assert wait_until(lambda: len(read_lines("calls")) >= 10, 30)
+    assert wait_until(lambda: len(read_lines("calls")) >= 10)
     workers = {int(line.split()[0]) for line in read_lines("calls")}
     child.terminate()
-    assert child.wait(10) == -signal.SIGTERM
+    assert child.wait(60) == -signal.SIGTERM
     child.stdout.close()
-    assert wait_until(lambda: not any(is_alive(pid) for pid in workers), 5)
+    assert wait_until(lambda: not any(is_alive(pid) for pid in workers))
     kept = len(facpool.query("b"))
     done = subprocess.run([sys.executable, str(program), "fork"], capture_output=True, text=True,
                           check=True, timeout=60, env=dict(os.environ, TASK_SECONDS="0"))
@@ -209,7 +209,7 @@ def test_killed_again_and_again_and_resumed_to_the_end(program, times):
     for turn in range(times):
         child = subprocess.Popen([sys.executable, str(program), "fork"], stdout=subprocess.DEVNULL)
         goal = before + 30
-        wait_until(lambda: len(read_lines("calls")) >= goal or child.poll() is not None, 30)
+        wait_until(lambda: len(read_lines("calls")) >= goal or child.poll() is not None)
         child.kill()
         child.wait()
         kept = len(facpool.query("b")) if os.path.exists("b") else 0

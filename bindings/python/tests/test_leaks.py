@@ -110,7 +110,7 @@ def test_crashing_and_interrupted_runs_leave_nothing_behind(folder, way):
         both()
     gc.collect()
     assert open_files() == files and shared_memory() == memory
-    assert wait_until(lambda: processes_below_us() == [], 5)
+    assert wait_until(lambda: processes_below_us() == [])
 
 
 def test_refused_runs_leave_nothing_behind(folder):

@@ -75,7 +75,7 @@ def test_callback_is_called_while_a_task_takes_long(processes):
     seen = []
 
     def slow(date, code):
-        time.sleep(1.2)
+        time.sleep(2.5)
         return [1.0]
 
     facpool.run(slow, [(1, "a")], factors=1, progress=seen.append, **processes)
@@ -131,7 +131,7 @@ def test_bar_by_tqdm_on_a_terminal(folder):
             break
         text += piece
     os.close(ours)
-    assert child.wait(30) == 0
+    assert child.wait(60) == 0
     assert b"100%" in text and b"100/100" in text and b"\r" in text
 
 
