@@ -95,10 +95,9 @@ check() {
     fi
 }
 
-# build NAME COMPILER MESON_OPTION...: configures build-tests/NAME and builds it ($targets of it, where
-# that is set). A folder that was configured otherwise is begun anew.
-targets=
-build() {
+# configure NAME COMPILER MESON_OPTION...: build-tests/NAME, which is begun anew where it was configured
+# otherwise. Its tests build what they need; build() is for all of it.
+configure() {
     name=$1
     compiler=$2
     shift 2
@@ -110,33 +109,42 @@ build() {
         CC=$compiler meson setup "$folder" "$root" --werror "$@" >"$log" 2>&1 &&
             printf '%s\n' "$stamp" >"$folder/configured-as"
     fi
-    # shellcheck disable=SC2086
-    if [ -f "$folder/configured-as" ] && meson compile -C "$folder" $targets >>"$log" 2>&1; then
-        return 0
-    fi
+    [ -f "$folder/configured-as" ] || cannot_build
+}
+
+cannot_build() {
     echo "FAIL build $name"
     tail -n 60 "$log"
     went_wrong 1 "build $name"
     return 1
 }
 
+# build NAME COMPILER MESON_OPTION...: configures it and builds it ($targets of it, where that is set).
+targets=
+build() {
+    configure "$@" || return
+    # shellcheck disable=SC2086
+    meson compile -C "$folder" $targets >>"$log" 2>&1 || cannot_build
+}
+
 # One test more than there are cores, as many wait for disks and processes.
 at_once=$(($(nproc) + 1))
 
-# suite NAME MESON_TEST_OPTION...: runs tests of build-tests/NAME and adds up what they gave.
+# suite NAME MESON_TEST_OPTION...: builds what tests of build-tests/NAME need, runs them, and adds up
+# what they gave.
 suite() {
     log=$out/$1.out
     logs=$out/$1/meson-logs
     folder=$out/$1
     shift
     rm -f "$logs"/testlog*.json
-    meson test -C "$folder" --no-rebuild --print-errorlogs --num-processes "$at_once" \
-        --timeout-multiplier 4 "$@" >"$log" 2>&1
+    meson test -C "$folder" --print-errorlogs --num-processes "$at_once" --timeout-multiplier 4 "$@" \
+        >"$log" 2>&1
     status=$?
     results=$(find "$logs" -name 'testlog*.json') # a wrapper's name is part of it
     if [ ! -s "$results" ]; then
         echo "FAIL no tests ran"
-        tail -n 40 "$log"
+        tail -n 60 "$log"
         went_wrong 1 "no tests ran"
         return
     fi
@@ -285,7 +293,7 @@ round_tsan() {
         went_wrong 1 "libarcher.so is not there"
         return
     fi
-    build tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
+    configure tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false || return
     OMP_TOOL_LIBRARIES=$archer
     export OMP_TOOL_LIBRARIES
     tier small
@@ -309,7 +317,7 @@ round_valgrind() {
 }
 
 round_no_openmp() {
-    build no-openmp clang -Dopenmp=disabled || return
+    configure no-openmp clang -Dopenmp=disabled || return
     # shellcheck disable=SC2046
     suite no-openmp $(tests_but "$without_runs" no-openmp --no-suite slow)
 }
@@ -427,11 +435,11 @@ find_python_3_9() {
     done
 }
 
-# Two at a time, as many wait for processes; files stay together. The line that conftest.py prints at
+# Files stay together. The line that conftest.py prints at
 # the end, added up; and why what was skipped was.
 pytest_suite() {
     log=$out/python.out
-    "$package_python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile \
+    "$package_python" -m pytest -q -p no:cacheprovider -n "$at_once" --dist loadfile \
         "$root/bindings/python/tests" >"$log" 2>&1
     status=$?
     counts=$(sed -n 's/^proofs: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log")

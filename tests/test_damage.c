@@ -283,7 +283,7 @@ static void any_flipped_bit_gives_right_rows_or_an_error(void)
     make_backup(FACPOOL_DURABILITY_GROUP);
     uint8_t *bytes = file_read(path, &size);
     CHECK(bytes);
-    size_t step = step_for_format((thinning){9, 1, 1}, (thinning){37, 1, 1}), n_flips = 0;
+    size_t step = step_for_format((thinning){9, 1, 1}, (thinning){37, 3, 1}), n_flips = 0;
     int fd = file_open_to_damage();
     for (size_t bit = 0; bit < size * 8; bit += step, n_flips++) {
         file_flip(fd, bytes, bit);

@@ -494,7 +494,7 @@ static void have_accidents(size_t n_cases)
 
 static size_t n_accidents(void)
 {
-    return of_tier(150, 1200, 60000);
+    return of_tier(150, 600, 60000);
 }
 
 static void up_to_four_accidents_lose_no_row_that_is_intact(void)

@@ -348,7 +348,7 @@ static void after_every_storm_all_rows_are_right_and_nothing_is_left(void)
 {
     uint64_t seed = environment_seed();
     unsigned first = (unsigned)environment_number("FACPOOL_TEST_FIRST", 0);
-    unsigned n = (unsigned)environment_number("FACPOOL_TEST_CASES", of_tier(40, 90, 5000));
+    unsigned n = (unsigned)environment_number("FACPOOL_TEST_CASES", of_tier(20, 60, 5000));
     for (case_number = first; case_number < first + n; case_number++) {
         random_numbers r = {mix_bits(seed + case_number)};
         shared_reset();
