@@ -34,7 +34,8 @@ WORDS = {
               r"|keys|room|end|at|to|start|flat|codes|rank|info|b|s|m|l|w|h|p|run|job|set|tasks|encoder"
               r"|tokener|lengths|order|taken|names|pointers|path|ids|sources|first)\)",
     "passed": r"\brc\b|\bcode\b|\bfailure\b|\blooked\b",
-    "system": r"errno|EINTR|fstat|fcntl|sig|E_IO|E_SYSTEM|pthread|sched_|fp_file_(read|write)\(|poll|close\(|open\(|sync|lock",
+    "system": r"errno|EINTR|fstat|fcntl|sig|E_IO|E_SYSTEM|pthread|sched_|fp_file_(read|write)\(|poll"
+              r"|close\(|open\(|sync|lock",
     "time": r"atomic|_ns\b|clock",
 }
 OF_MACHINES = {"fp_word_swap", "error_text_of_int", "check_machine", "fp_words_load", "fp_words_store",
