@@ -10,6 +10,10 @@
 #include "base/error.h"
 #include "query/stream.h"
 
+/* So much damage waits with its cause, the rest without. */
+#define MOST_CAUSES      1000
+#define MOST_CAUSE_BYTES 255
+
 static int hold_sources(fp_question *q, fp_source *const *sources, size_t n, facpool_error *err)
 {
     q->sources = fp_alloc(NULL, n * sizeof(fp_source *));
@@ -54,6 +58,8 @@ void fp_question_free(fp_question *q)
         fp_free(NULL, q->blocks[i].losers);
     }
     fp_free(NULL, q->blocks);
+    for (size_t i = q->first_untold; i < q->n_damages; i++)
+        fp_free(NULL, q->damages[i].cause);
     fp_free(NULL, q->damages);
     fp_read_context_free(&q->context);
     for (size_t i = 0; i < q->n_sources; i++)
@@ -65,21 +71,35 @@ void fp_question_free(fp_question *q)
 
 /* ------------------------------------------------------------------ damage */
 
-/* The entry for this block that the caller has not been told of, made where there is none. */
-static fp_damage *damage_of(fp_question *q, const fp_source *source, const fp_block *block,
-                            const char *cause)
+/* Adds an entry. Returns NULL where there is no memory. */
+static fp_damage *add_damage(fp_question *q, const fp_source *source, const fp_block *block)
 {
-    for (size_t i = 0; i < q->n_damages; i++)
-        if (q->damages[i].source == source && q->damages[i].block == block)
-            return &q->damages[i];
     void *memory = q->damages;
     if (fp_grow(NULL, &memory, &q->damages_capacity, q->n_damages + 1, sizeof *q->damages))
         return NULL;
     q->damages = memory;
-    fp_damage *damage = &q->damages[q->n_damages++];
-    *damage = (fp_damage){.source = source, .block = block};
-    size_t kept = fp_utf8_cut(cause, strlen(cause), sizeof damage->cause - 1);
-    memcpy(damage->cause, cause, kept);
+    q->damages[q->n_damages] = (fp_damage){.source = source, .block = block};
+    return &q->damages[q->n_damages++];
+}
+
+/* The block's entry that the caller has not been told of, made where there is none. */
+static fp_damage *damage_of(fp_question *q, fp_scope_block *block, const char *cause)
+{
+    if (block->noted > q->n_forgotten + q->first_untold)
+        return &q->damages[block->noted - 1 - q->n_forgotten];
+    bool is_kept = q->n_damages - q->first_untold < MOST_CAUSES;
+    char *kept = is_kept ? fp_strdup(NULL, cause) : NULL;
+    if (is_kept && !kept)
+        return NULL;
+    if (is_kept)
+        kept[fp_utf8_cut(kept, strlen(kept), MOST_CAUSE_BYTES)] = '\0';
+    fp_damage *damage = add_damage(q, block->source, block->block);
+    if (!damage) {
+        fp_free(NULL, kept);
+        return NULL;
+    }
+    damage->cause = kept;
+    block->noted = q->n_forgotten + q->n_damages;
     return damage;
 }
 
@@ -110,7 +130,7 @@ int fp_question_note_damage(fp_question *q, fp_scope_block *block, uint32_t firs
         return 0;
     q->stats.blocks_damaged += !block->damaged;
     block->damaged = true;
-    fp_damage *damage = damage_of(q, block->source, block->block, cause->message);
+    fp_damage *damage = damage_of(q, block, cause->message);
     if (!damage)
         return fp_fail_nomem(err, sizeof *damage);
     damage->rows += rows;
@@ -120,26 +140,38 @@ int fp_question_note_damage(fp_question *q, fp_scope_block *block, uint32_t firs
 int fp_question_note_unlisted(fp_question *q, const fp_source *source, facpool_error *err)
 {
     q->stats.blocks_damaged += source->n_damaged;
-    return damage_of(q, source, NULL, "") ? 0 : fp_fail_nomem(err, sizeof(fp_damage));
+    return add_damage(q, source, NULL) ? 0 : fp_fail_nomem(err, sizeof(fp_damage));
 }
 
-int fp_question_tell_damage(fp_question *q, facpool_error *err)
+static int fail_damaged(const fp_damage *damage, facpool_error *err)
 {
-    if (q->n_damages == 0)
-        return 0;
-    fp_damage damage = q->damages[0];
-    q->n_damages--;
-    memmove(q->damages, q->damages + 1, q->n_damages * sizeof *q->damages);
-    if (!damage.block)
+    const fp_source *source = damage->source;
+    const fp_block *block = damage->block;
+    if (!block)
         return fp_fail(err, FACPOOL_E_CORRUPT,
                        "backup '%.300s' has %" PRIu64 " damaged block(s) that can't be listed; "
                        "their rows are left out. Go on for the others; 'facpool verify' says "
                        "where, a resumed run computes them again",
-                       damage.source->path, damage.source->n_damaged);
+                       source->path, source->n_damaged);
+    bool has_cause = damage->cause != NULL;
     return fp_fail(err, FACPOOL_E_CORRUPT,
                    "backup '%.300s': the block at offset %" PRIu64 " is damaged, %" PRIu64
-                   " of its %" PRIu32 " rows can't be read and are left out (%s). Go on for the "
+                   " of its %" PRIu32 " rows can't be read and are left out%s%s%s. Go on for the "
                    "others; a resumed run computes them again",
-                   damage.source->path, damage.block->offset, damage.rows, damage.block->n_rows,
-                   damage.cause);
+                   source->path, block->offset, damage->rows, block->n_rows, has_cause ? " (" : "",
+                   has_cause ? damage->cause : "", has_cause ? ")" : "");
+}
+
+int fp_question_tell_damage(fp_question *q, facpool_error *err)
+{
+    if (q->first_untold == q->n_damages)
+        return 0;
+    fp_damage damage = q->damages[q->first_untold++];
+    if (q->first_untold == q->n_damages) {
+        q->n_forgotten += q->n_damages;
+        q->first_untold = q->n_damages = 0;
+    }
+    int rc = fail_damaged(&damage, err);
+    fp_free(NULL, damage.cause);
+    return rc;
 }

@@ -19,6 +19,7 @@ typedef struct fp_scope_block {
     bool contested; /* rows of it that are given may be superseded */
     bool opened;
     bool damaged;     /* some of it can't be read */
+    uint64_t noted;   /* number of its last fp_damage, from 1; 0: none */
     bool lost;        /* nothing of it can be read */
     uint8_t *marks;   /* one a page, NULL until opened */
     uint64_t *losers; /* a bit a row: superseded; NULL: none found */
@@ -29,7 +30,7 @@ typedef struct fp_damage {
     const fp_source *source;
     const fp_block *block;
     uint64_t rows;
-    char cause[256];
+    char *cause; /* owned; NULL: where many wait, they are told without it */
 } fp_damage;
 
 typedef struct fp_stream fp_stream;
@@ -44,10 +45,12 @@ typedef struct fp_question {
     bool contested; /* some block is */
     fp_read_context context;
     facpool_query_stats stats;
-    fp_damage *damages;
+    fp_damage *damages; /* those from first_untold on */
     size_t n_damages;
     size_t damages_capacity;
-    fp_stream *spare; /* closed streams, whose memory is used again */
+    size_t first_untold;
+    uint64_t n_forgotten; /* told, and not in `damages` any more */
+    fp_stream *spare;     /* closed streams, whose memory is used again */
 } fp_question;
 
 /* Checks the filter, holds the sources and finds the blocks in scope; reads nothing from them. All

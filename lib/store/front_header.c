@@ -138,10 +138,11 @@ int fp_front_parse_at(const fp_front_rules *rules, const fp_place *place, uint64
     const uint8_t *bytes;
     size_t got;
     *out = (fp_front_header){.parsed = {.state = FP_BLOCK_BAD}};
-    int rc = fp_window_get(place->window, offset, rules->at + FP_MOST_BLOCK_HEADER_BYTES, &bytes,
-                           &got, err);
-    if (rc || offset % FP_BLOCK_ALIGNMENT != 0 || got <= rules->at ||
-        !fp_front_parse(rules, place->schema, offset, bytes + rules->at, got - rules->at, out))
+    /* What stands before it may be long, and may be looked for at every place. */
+    int rc = (rules->at ? fp_window_peek : fp_window_get)(
+        place->window, offset + rules->at, FP_MOST_BLOCK_HEADER_BYTES, &bytes, &got, err);
+    if (rc || offset % FP_BLOCK_ALIGNMENT != 0 ||
+        !fp_front_parse(rules, place->schema, offset, bytes, got, out))
         return rc;
     bool fits = out->parsed.entry.block.bytes <= place->window->size - offset;
     out->parsed.state = fits ? FP_BLOCK_WHOLE : FP_BLOCK_SHORT;

@@ -74,22 +74,33 @@ int fp_front_fail_index_size(const fp_log_index *index, facpool_error *err)
 
 /* ------------------------------------------------------------------ reading */
 
-static bool entry_adds_up(const fp_log_entry *entry, uint64_t from, uint64_t to)
+/* Where the blocks of an index may lie, and what they are. */
+typedef struct bounds {
+    const fp_front_rules *rules;
+    size_t most_rows; /* with factors */
+    uint64_t from;
+    uint64_t to;
+} bounds;
+
+static bool entry_adds_up(const fp_log_entry *entry, const bounds *b)
 {
     const fp_block *block = &entry->block;
     uint64_t statuses = 0;
+    uint64_t least_bytes = b->rules->at + FP_BLOCK_TEXTS +
+                           fp_front_directory_bytes(b->rules, block->all_ok, block->n_pages);
     for (size_t status = 0; status < 6; status++)
         statuses += block->status_rows[status];
-    return block->offset >= from && block->offset % FP_BLOCK_ALIGNMENT == 0 &&
-           block->bytes <= FP_MOST_BLOCK_BYTES && block->offset <= to &&
-           block->bytes <= to - block->offset && entry->open_bytes <= block->bytes &&
-           block->n_rows >= 1 && block->n_rows <= FP_BLOCK_ROWS &&
+    return block->offset >= b->from && block->offset % FP_BLOCK_ALIGNMENT == 0 &&
+           block->bytes <= FP_MOST_BLOCK_BYTES && block->offset <= b->to &&
+           block->bytes <= b->to - block->offset && entry->open_bytes <= block->bytes &&
+           entry->open_bytes >= least_bytes && block->n_rows >= 1 &&
+           block->n_rows <= (block->all_ok ? b->most_rows : FP_BLOCK_ROWS) &&
            block->n_pages == fp_front_n_pages(block->n_rows) && statuses == block->n_rows &&
            *block->code_min && *block->code_max;
 }
 
 /* False: the bytes end within the entry, or it says what can't be. */
-static bool take_entry(fp_bytes *bytes, uint64_t from, uint64_t to, fp_log_entry *out)
+static bool take_entry(fp_bytes *bytes, const bounds *b, fp_log_entry *out)
 {
     const uint8_t *at = fp_bytes_take(bytes, FP_ENTRY_TEXTS);
     if (!at)
@@ -122,10 +133,10 @@ static bool take_entry(fp_bytes *bytes, uint64_t from, uint64_t to, fp_log_entry
     for (size_t status = 0; status < 6; status++)
         entry.block.status_rows[status] = fp_load_u32(at + FP_ENTRY_STATUS_ROWS + 4 * status);
     *out = entry;
-    return entry_adds_up(&entry, from, to);
+    return entry_adds_up(&entry, b);
 }
 
-static int take_entries(fp_bytes *bytes, uint64_t from, fp_parsed_index *out, bool *sound,
+static int take_entries(fp_bytes *bytes, bounds b, fp_parsed_index *out, bool *sound,
                         facpool_error *err)
 {
     uint64_t n_blocks = fp_bytes_u64(bytes);
@@ -134,11 +145,11 @@ static int take_entries(fp_bytes *bytes, uint64_t from, fp_parsed_index *out, bo
     *sound = !bytes->failed;
     for (uint64_t i = 0; *sound && i < n_blocks; i++) {
         fp_log_entry entry;
-        *sound = take_entry(bytes, from, out->offset, &entry);
+        *sound = take_entry(bytes, &b, &entry);
         int rc = *sound ? fp_log_index_add(&out->index, &entry, err) : 0;
         if (rc)
             return rc;
-        from = entry.block.offset + entry.block.bytes;
+        b.from = entry.block.offset + entry.block.bytes;
     }
     *sound = *sound && bytes->at == bytes->size;
     return 0;
@@ -157,7 +168,11 @@ static int read_entries(const fp_front_rules *rules, const fp_place *place,
     *sound =
         got == header->directory_bytes && fp_checksum(bytes, got) == header->directory_checksum;
     fp_bytes entries = {.data = bytes, .size = got};
-    return *sound ? take_entries(&entries, place->header_end, out, sound, err) : 0;
+    bounds b = {.rules = rules,
+                .most_rows = fp_front_most_rows(place->schema->names.n),
+                .from = place->header_end,
+                .to = out->offset};
+    return *sound ? take_entries(&entries, b, out, sound, err) : 0;
 }
 
 int fp_front_parse_index(const fp_front_rules *rules, const fp_place *place, uint64_t offset,

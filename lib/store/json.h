@@ -43,9 +43,9 @@ int fp_json_next_line(fp_json_lines *lines, fp_json_line *out, facpool_error *er
 /* The first line that begins at `from` or behind it. */
 int fp_json_find_line(fp_window *window, uint64_t from, uint64_t *offset, facpool_error *err);
 
-/* The number, from 1, of the line that begins at an offset. */
-int fp_json_number_of_line(fp_window *window, uint64_t offset, uint64_t *number,
-                           facpool_error *err);
+/* How many lines end in bytes from .. to - 1. */
+int fp_json_count_lines(fp_window *window, uint64_t from, uint64_t to, uint64_t *n,
+                        facpool_error *err);
 
 /* ------------------------------------------------------------------ rows of a file */
 

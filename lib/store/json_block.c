@@ -175,7 +175,11 @@ static int find_bad_line(const fp_place *place, uint64_t from, uint64_t end, uin
 static int number_of_line(const fp_place *place, uint64_t offset, uint64_t *number,
                           facpool_error *err)
 {
-    return fp_json_number_of_line(place->window, offset, number, err);
+    uint64_t n_before;
+    int rc = fp_json_count_lines(place->window, 0, offset, &n_before, err);
+    if (!rc)
+        *number = n_before + 1;
+    return rc;
 }
 
 /* Blank lines, then nothing, or a first row that is cut off. */

@@ -12,21 +12,14 @@
 
 /* ------------------------------------------------------------------ finding lines */
 
-/* What the window holds already from `offset` on, without reading. */
-static size_t bytes_at_hand(const fp_window *window, uint64_t offset)
-{
-    uint64_t end = window->start + window->buffer.size;
-    return offset >= window->start && offset < end ? (size_t)(end - offset) : 0;
-}
-
 /* Where the next newline at or behind `from` is; UINT64_MAX: there is none. */
 static int find_newline(fp_window *window, uint64_t from, uint64_t *offset, facpool_error *err)
 {
     *offset = UINT64_MAX;
     for (uint64_t at = from; at < window->size;) {
         const uint8_t *bytes;
-        size_t got;
-        int rc = fp_window_get(window, at, SKIP_BYTES, &bytes, &got, err);
+        size_t got, at_hand = fp_window_at_hand(window, at);
+        int rc = fp_window_get(window, at, at_hand ? at_hand : SKIP_BYTES, &bytes, &got, err);
         if (rc || got == 0)
             return rc;
         const uint8_t *newline = memchr(bytes, '\n', got);
@@ -58,7 +51,7 @@ static int skip_long_line(fp_json_lines *lines, fp_json_line *out, facpool_error
 static int get_line(fp_json_lines *lines, const char **text, size_t *n, bool *ends,
                     facpool_error *err)
 {
-    size_t wanted = bytes_at_hand(lines->window, lines->offset);
+    size_t wanted = fp_window_at_hand(lines->window, lines->offset);
     for (size_t looked_at = 0;; wanted *= 2) {
         wanted = wanted < LEAST_READ_BYTES ? LEAST_READ_BYTES : wanted;
         wanted = wanted < lines->most_bytes ? wanted : lines->most_bytes;
@@ -67,6 +60,8 @@ static int get_line(fp_json_lines *lines, const char **text, size_t *n, bool *en
         int rc = fp_window_get(lines->window, lines->offset, wanted, &bytes, &got, err);
         if (rc)
             return rc;
+        if (looked_at > got)
+            looked_at = 0; /* the file was cut since */
         const uint8_t *newline = memchr(bytes + looked_at, '\n', got - looked_at);
         looked_at = got;
         *ends = newline != NULL;
@@ -86,6 +81,8 @@ int fp_json_next_line(fp_json_lines *lines, fp_json_line *out, facpool_error *er
     int rc = get_line(lines, &out->text, &out->n, &ends, err);
     if (rc)
         return rc;
+    if (!ends && out->n == 0) /* the file was cut since */
+        return 0;
     if (!ends && out->n == lines->most_bytes)
         return skip_long_line(lines, out, err);
     out->kind = ends ? FP_JSON_WHOLE : FP_JSON_UNFINISHED;
@@ -109,20 +106,16 @@ int fp_json_find_line(fp_window *window, uint64_t from, uint64_t *offset, facpoo
     return rc;
 }
 
-int fp_json_number_of_line(fp_window *window, uint64_t offset, uint64_t *number, facpool_error *err)
+int fp_json_count_lines(fp_window *window, uint64_t from, uint64_t to, uint64_t *n,
+                        facpool_error *err)
 {
-    uint64_t n = 1;
-    for (uint64_t at = 0; at < offset;) {
-        uint64_t newline;
+    *n = 0;
+    for (uint64_t at = from, newline; at < to; at = newline + 1) {
         int rc = find_newline(window, at, &newline, err);
-        if (rc)
+        if (rc || newline >= to)
             return rc;
-        if (newline >= offset)
-            break;
-        n++;
-        at = newline + 1;
+        ++*n;
     }
-    *number = n;
     return 0;
 }
 

@@ -10,7 +10,10 @@
 
 #include <string.h>
 
-#define COUNT_AHEAD_BYTES ((size_t)256 << 10)
+/* So many times a file's length is gone over to number damaged lines, not once more for each of
+ * many.
+ */
+#define MOST_TIMES_COUNTED 4
 
 /* Rows whose values go to the library together: so many, or fewer where they are long. */
 #define ROWS_TOGETHER  64
@@ -20,6 +23,7 @@
 typedef struct reading {
     const fp_log_source *source;
     const fp_block *block;
+    fp_read_context *context;
     fp_json_layout layout;
     fp_json_values values; /* of the rows that wait, one after another */
     fp_json_parts waiting[ROWS_TOGETHER];
@@ -31,16 +35,30 @@ typedef struct reading {
     facpool_error *err;
 } reading;
 
+/* The number of the line that begins at an offset, counted from one that is known; 0: it can't be
+ * had, or enough lines were counted. */
+static uint64_t number_of_line(const reading *r, uint64_t offset)
+{
+    fp_line_count *known = &r->context->line_count;
+    if (known->file != r->source || known->offset > offset)
+        *known = (fp_line_count){.file = r->source, .bytes_counted = known->bytes_counted};
+    uint64_t bytes = known->bytes_counted + (offset - known->offset), lines;
+    if (bytes > MOST_TIMES_COUNTED * r->source->file_bytes)
+        return 0;
+    fp_window window = {.file = &r->source->file->file, .size = offset};
+    int rc = fp_json_count_lines(&window, known->offset, offset, &lines, NULL);
+    fp_window_free(&window);
+    if (rc)
+        return 0;
+    *known = (fp_line_count){r->source, offset, known->lines_before + lines, bytes};
+    return known->lines_before + 1;
+}
+
 /* The number of the line is for people; where it can't be had, the place is said. */
 static int damaged(const reading *r, uint64_t offset)
 {
     const char *path = r->source->base.path;
-    fp_window window = {0};
-    uint64_t number = 0;
-    if (!fp_window_init(&window, &r->source->file->file, COUNT_AHEAD_BYTES, NULL) &&
-        fp_json_number_of_line(&window, offset, &number, NULL))
-        number = 0;
-    fp_window_free(&window);
+    uint64_t number = number_of_line(r, offset);
     if (number)
         return fp_fail(r->err, FACPOOL_E_CORRUPT,
                        "'%s': line %llu is damaged: its task runs again when the run is resumed",
@@ -140,8 +158,9 @@ static int read_lines(reading *r, const char *text, size_t n)
 
 /* ------------------------------------------------------------------ opening a block */
 
-static int read_bytes(const reading *r, fp_read_context *context)
+static int read_bytes(const reading *r)
 {
+    fp_read_context *context = r->context;
     size_t n = (size_t)r->block->bytes, got;
     context->scratch.size = 0;
     uint8_t *bytes = fp_buffer_reserve(&context->scratch, n);
@@ -179,8 +198,11 @@ static void finish(reading *r)
 static int open_block(const fp_source *source, size_t i, fp_read_context *context,
                       fp_open_block **out, facpool_error *err)
 {
-    reading r = {.source = (const fp_log_source *)source, .block = &source->blocks[i], .err = err};
-    int rc = read_bytes(&r, context);
+    reading r = {.source = (const fp_log_source *)source,
+                 .block = &source->blocks[i],
+                 .context = context,
+                 .err = err};
+    int rc = read_bytes(&r);
     if (!rc)
         rc = prepare(&r);
     if (!rc)

@@ -53,10 +53,19 @@ typedef struct fp_page {
 } fp_page;
 
 /* What one reading thread brings along: working memory and counts. */
+/* How many lines come before a place in a file of lines; counting goes on from there. */
+typedef struct fp_line_count {
+    const void *file; /* which one: its source; NULL: none */
+    uint64_t offset;
+    uint64_t lines_before;
+    uint64_t bytes_counted; /* for this and all places before */
+} fp_line_count;
+
 typedef struct fp_read_context {
     fp_codec *codec;
     fp_buffer scratch;
     uint64_t bytes_read;
+    fp_line_count line_count; /* of the last line that a message named */
     bool copies; /* no pointers into mapped files: they fault where another cuts the file short */
     uint32_t
         wanted_first; /* a hint for reads of one page: only rows wanted_first .. wanted_end - 1 */

@@ -21,6 +21,7 @@ int fp_window_init(fp_window *window, const fp_file *file, size_t ahead, facpool
 void fp_window_free(fp_window *window)
 {
     fp_buffer_free(&window->buffer);
+    fp_buffer_free(&window->aside);
 }
 
 static int fill(fp_window *w, uint64_t offset, size_t n, facpool_error *err)
@@ -62,6 +63,22 @@ int fp_window_get(fp_window *w, uint64_t offset, size_t n, const uint8_t **bytes
     *bytes = w->buffer.data + skip;
     *got = n < here ? n : here;
     return 0;
+}
+
+int fp_window_peek(fp_window *w, uint64_t offset, size_t n, const uint8_t **bytes, size_t *got,
+                   facpool_error *err)
+{
+    uint64_t left = offset < w->size ? w->size - offset : 0;
+    if (n > left)
+        n = (size_t)left;
+    if (n <= fp_window_at_hand(w, offset))
+        return fp_window_get(w, offset, n, bytes, got, err);
+    w->aside.size = 0;
+    uint8_t *to = fp_buffer_reserve(&w->aside, n);
+    if (!to)
+        return fp_fail_nomem(err, n);
+    *bytes = to;
+    return fp_file_read(w->file, to, n, offset, got, err);
 }
 
 int fp_window_find_zero(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
