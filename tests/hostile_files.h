@@ -1,8 +1,8 @@
 /* Files that someone made who knows the formats and means harm, and what looking into them costs,
  * for the tests of it. All checksums are right, and counts, lengths and texts are what is worst.
- * Looking into such a file, verifying it and reading all its rows holds no more than three times
- * the file's size and 64 MiB of memory (rows that are asked for in batches: and what one batch of
- * them takes), and reads no more than eight times the file's size. Included by test programs;
+ * Looking into such a file, verifying it and reading all its rows holds no more than five times
+ * the file's size and 8 MiB of memory (rows that are asked for in batches: and what one batch of
+ * them takes), and reads no more than eight times the file's size and 256 KiB. Included by test programs;
  * everything is static. */
 #ifndef FP_HOSTILE_FILES_H
 #define FP_HOSTILE_FILES_H
@@ -125,8 +125,8 @@ static inline void check_costs(const char *name, const char *path, size_t batch_
                name, lookings[i].what, file >> 10, c.most_bytes >> 10, c.read_bytes >> 10,
                c.n_reads, rc ? facpool_error_name(rc) : "ok");
         CHECK_INT(costs.held, before); /* nothing is left */
-        CHECK(c.most_bytes <= 3 * file + 64 * MIB + batch_bytes);
-        CHECK(c.read_bytes <= 8 * file + 4 * MIB);
+        CHECK(c.most_bytes <= 5 * file + 8 * MIB + batch_bytes);
+        CHECK(c.read_bytes <= 8 * file + MIB / 4);
     }
     unlink(path);
 }

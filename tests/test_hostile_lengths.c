@@ -138,7 +138,7 @@ static void lines_that_are_no_rows_cost_what_they_are_long(void)
 /* Each row before the one before: each is a block of its own. */
 static void rows_that_descend_cost_what_they_are_long(void)
 {
-    size_t n = of_tier(2000, 10000, 100000), size;
+    size_t n = of_tier(2000, 40000, 400000), size;
     const char *path = scratch_path("descends.jsonl");
     write_rows(path, n, 1, false);
     uint8_t *rows = file_read(path, &size);

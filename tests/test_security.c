@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include "process_helpers.h"
 #include "security_paths.h"
 
@@ -214,6 +215,70 @@ static void files_that_take_a_place_have_the_rights_of_what_was_there(void)
             unlink(path);
             unlink(from);
         }
+}
+
+/* An access control list as Linux gives it to programs: see acl(5) and linux/posix_acl_xattr.h. */
+typedef struct access_entry {
+    uint16_t tag, rights;
+    uint32_t id;
+} access_entry;
+
+typedef struct access_list {
+    uint32_t version;
+    access_entry entries[5];
+} access_list;
+
+enum { OWNER = 1, A_USER = 2, GROUP = 4, MASK = 16, OTHERS = 32, NOBODY = -1 };
+
+#define LIST_OF_FILE   "system.posix_acl_access"
+#define LIST_OF_FOLDER "system.posix_acl_default"
+
+/* User 1234 may `user`, the group `group`, and neither more than `mask`. */
+static access_list list_of(uint16_t user, uint16_t group, uint16_t mask)
+{
+    return (access_list){2,
+                         {{OWNER, 6, (uint32_t)NOBODY},
+                          {A_USER, user, 1234},
+                          {GROUP, group, (uint32_t)NOBODY},
+                          {MASK, mask, (uint32_t)NOBODY},
+                          {OTHERS, 0, (uint32_t)NOBODY}}};
+}
+
+static bool has_list(const char *path, const access_list *expected)
+{
+    access_list list = {0};
+    ssize_t n = getxattr(path, LIST_OF_FILE, &list, sizeof list);
+    return expected ? n == (ssize_t)sizeof list && memcmp(&list, expected, sizeof list) == 0
+                    : n <= 0;
+}
+
+/* With a list the mode's bits of the group say how much anybody of the list may, not what the group
+ * may; and a folder may give lists to what is made in it. */
+static void files_that_take_a_place_have_the_access_list_of_what_was_there(void)
+{
+    access_list of_file = list_of(6, 0, 6), of_folder = list_of(7, 7, 7);
+    for (size_t i = 0; i < 2 * N_SUFFIXES; i++) {
+        const char *path = path_of("listed", suffixes[i / 2]);
+        const access_list *list = i % 2 ? &of_file : NULL;
+        write_backup(path, FACPOOL_MODE_CREATE, FACPOOL_EXECUTOR_SERIAL);
+        CHECK_INT(chmod(path, 0640), 0);
+        if ((list && setxattr(path, LIST_OF_FILE, list, sizeof *list, 0)) ||
+            setxattr(test_folder, LIST_OF_FOLDER, &of_folder, sizeof of_folder, 0)) {
+            printf("  not tried: %s has no access control lists\n", test_folder);
+            unlink(path);
+            return;
+        }
+        for (int32_t way = 0; way < 2; way++) {
+            if (way)
+                CHECK_OK(facpool_backup_compact(path, &err), err);
+            else
+                write_backup(path, FACPOOL_MODE_OVERWRITE, FACPOOL_EXECUTOR_SERIAL);
+            CHECK(has_list(path, list));
+            CHECK_INT(rights_of(path), list ? 0660 : 0640);
+        }
+        CHECK_INT(removexattr(test_folder, LIST_OF_FOLDER), 0);
+        unlink(path);
+    }
 }
 
 /* ------------------------------------------------------------------ descriptors */
@@ -503,6 +568,7 @@ int main(int n_arguments, char **arguments)
     watched = shared_alloc(sizeof *watched);
     RUN(new_files_have_the_rights_that_the_umask_leaves);
     RUN(files_that_take_a_place_have_the_rights_of_what_was_there);
+    RUN(files_that_take_a_place_have_the_access_list_of_what_was_there);
     RUN(no_descriptor_reaches_a_program_that_is_started);
     RUN(temporary_names_can_not_be_foreseen);
     RUN(what_is_planted_in_the_folder_is_neither_followed_nor_touched);

@@ -63,7 +63,8 @@ static int random_from_device(unsigned char *out, size_t n, facpool_error *err)
     if (fd >= 0)
         (void)close(fd);
     if (failure)
-        return fp_fail_errno(err, FACPOOL_E_SYSTEM, failure, "%zu random bytes can't be had", n);
+        return fp_fail_errno(err, FACPOOL_E_SYSTEM, failure,
+                             "%zu random bytes can't be had, see to /dev/urandom", n);
     return 0;
 }
 

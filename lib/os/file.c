@@ -16,19 +16,44 @@
 /* Linux moves at most 0x7ffff000 bytes a call; a smaller round step is as fast. */
 #define STEP_BYTES ((size_t)1 << 30)
 
+static const char *open_remedy(int os_errno)
+{
+    switch (os_errno) {
+    case EACCES:
+    case EPERM:
+        return "see to its permissions, or choose another file";
+    case EROFS:
+        return "its file system can't be written: choose a path on another one";
+    case EMFILE:
+        return "close some files, or raise the limit of open files (ulimit -n)";
+    case ENFILE:
+        return "the system has too many files open: close some";
+    default:
+        return "see to the path and the disk and try again";
+    }
+}
+
 static int fail_open(const char *path, int os_errno, facpool_error *err)
 {
     switch (os_errno) {
     case ENOENT:
     case ENOTDIR:
-        return fp_fail_errno(err, FACPOOL_E_NOT_FOUND, os_errno, "file '%s' can't be opened", path);
+        return fp_fail_errno(err, FACPOOL_E_NOT_FOUND, os_errno,
+                             "file '%s' can't be opened, see to the path", path);
     case EISDIR:
     case ENXIO:
         return fp_fail_errno(err, FACPOOL_E_UNSUPPORTED, os_errno,
                              "'%s' is not a regular file: choose another path", path);
     default:
-        return fp_fail_errno(err, FACPOOL_E_IO, os_errno, "file '%s' can't be opened", path);
+        return fp_fail_errno(err, FACPOOL_E_IO, os_errno, "file '%s' can't be opened, %s", path,
+                             open_remedy(os_errno));
     }
+}
+
+static int fail_look(const char *path, int os_errno, facpool_error *err)
+{
+    return fp_fail_errno(err, FACPOOL_E_IO, os_errno,
+                         "file '%s' can't be looked at, see to the disk and try again", path);
 }
 
 int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *err)
@@ -46,7 +71,7 @@ int fp_file_open(fp_file *out, const char *path, bool writable, facpool_error *e
     struct stat status;
     char *path_copy = NULL;
     if (fstat(fd, &status) != 0)
-        code = fp_fail_errno(err, FACPOOL_E_IO, errno, "file '%s' can't be looked at", path);
+        code = fail_look(path, errno, err);
     else if (!S_ISREG(status.st_mode))
         code = fp_fail(err, FACPOOL_E_UNSUPPORTED,
                        "'%s' is not a regular file: choose another path", path);
@@ -89,7 +114,7 @@ int fp_file_size(const fp_file *file, uint64_t *size, facpool_error *err)
 {
     struct stat status;
     if (fstat(file->fd, &status) != 0)
-        return fp_fail_errno(err, FACPOOL_E_IO, errno, "file '%s' can't be looked at", file->path);
+        return fail_look(file->path, errno, err);
     *size = (uint64_t)status.st_size;
     return 0;
 }
@@ -118,8 +143,9 @@ int fp_file_read(const fp_file *file, void *to, size_t n, uint64_t offset, size_
             done += (size_t)result;
         else if (errno != EINTR)
             return fp_fail_errno(err, FACPOOL_E_IO, errno,
-                                 "%zu bytes at offset %llu of file '%s' can't be read", n,
-                                 (unsigned long long)offset, file->path);
+                                 "%zu bytes at offset %llu of file '%s' can't be read, see to the "
+                                 "disk, or read a copy of the file",
+                                 n, (unsigned long long)offset, file->path);
     }
     *got = done;
     return 0;
@@ -234,7 +260,10 @@ int fp_file_lock(fp_file *file, facpool_error *err)
                              "writers apart: choose a path on another one",
                              file->path);
     default:
-        return fp_fail_errno(err, FACPOOL_E_IO, failure, "backup '%s' can't be locked", file->path);
+        return fp_fail_errno(err, FACPOOL_E_IO, failure,
+                             "backup '%s' can't be locked, see to its file system or choose a path "
+                             "on another one",
+                             file->path);
     }
 }
 

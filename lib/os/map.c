@@ -16,7 +16,7 @@ int fp_file_map(const void **out, const fp_file *file, uint64_t bytes, facpool_e
     if (size < bytes)
         return fp_fail(err, FACPOOL_E_IO,
                        "file '%s' was cut from %llu to %llu bytes by another program while it was "
-                       "read",
+                       "read: read it again",
                        file->path, (unsigned long long)bytes, (unsigned long long)size);
     if (bytes > SIZE_MAX)
         return fp_fail(err, FACPOOL_E_NOMEM,
@@ -25,7 +25,9 @@ int fp_file_map(const void **out, const fp_file *file, uint64_t bytes, facpool_e
     void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, file->fd, 0);
     if (map == MAP_FAILED)
         return fp_fail_errno(err, errno == ENOMEM ? FACPOOL_E_NOMEM : FACPOOL_E_IO, errno,
-                             "file '%s' can't be mapped", file->path);
+                             "file '%s' can't be mapped, free some memory or raise the limit of "
+                             "address space (ulimit -v)",
+                             file->path);
     *out = map;
     return 0;
 }

@@ -17,6 +17,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/xattr.h>
+#endif
 
 /* A name may have 255 bytes; the temporary one adds 22 to what it keeps of the final one. */
 #define KEPT_NAME_BYTES 200
@@ -128,7 +131,11 @@ static int open_folder(int *fd, const char *path, facpool_error *err)
     fp_free(NULL, folder);
     if (failure == 0 || failure == EACCES)
         return 0;
-    return fp_fail_errno(err, FACPOOL_E_IO, failure, "the folder of '%s' can't be opened", path);
+    return fp_fail_errno(
+        err, FACPOOL_E_IO, failure,
+        "the folder of '%s' can't be opened to be synced, see to its permissions and "
+        "the disk",
+        path);
 }
 
 /* Until the folder is synced a new name may be lost with the power. */
@@ -174,8 +181,11 @@ static int take_name(const fp_file *file, const char *path, bool replace, facpoo
                              "another file",
                              path);
     if (failure)
-        return fp_fail_errno(err, FACPOOL_E_IO, failure, "file '%s' can't be given the name '%s'",
-                             file->path, path);
+        return fp_fail_errno(
+            err, FACPOOL_E_IO, failure,
+            "file '%s' can't be given the name '%s', see to the permissions of its "
+            "folder and the disk",
+            file->path, path);
     return 0;
 }
 
@@ -204,21 +214,68 @@ int fp_file_publish(fp_file *file, const char *path, bool replace, facpool_error
     return 0;
 }
 
+static bool means_no_list(int os_errno)
+{
+    return os_errno == ENODATA || os_errno == EOPNOTSUPP || os_errno == ENOSYS;
+}
+
+/* Gives a file the access control list of another one, or none where that has none. Without a list
+ * the group's bits of a mode are the group's; with one they bound it and others, so that a mode
+ * alone would let in whom the list kept out. Returns 0 or an errno. */
+static int copy_access_list(int to, int from, bool *has_list)
+{
+    *has_list = false;
+#ifdef __linux__
+    static const char name[] = "system.posix_acl_access";
+    ssize_t n = fgetxattr(from, name, NULL, 0);
+    if (n <= 0) {
+        if (n < 0 && !means_no_list(errno))
+            return errno;
+        return fremovexattr(to, name) == 0 || means_no_list(errno) ? 0 : errno;
+    }
+    void *list = fp_alloc(NULL, (size_t)n);
+    if (!list)
+        return ENOMEM;
+    n = fgetxattr(from, name, list, (size_t)n);
+    int failure = n < 0 || fsetxattr(to, name, list, (size_t)n, 0) != 0 ? errno : 0;
+    fp_free(NULL, list);
+    *has_list = failure == 0;
+    return failure;
+#else
+    (void)to;
+    (void)from;
+    return 0;
+#endif
+}
+
+static int fail_rights(const fp_file *file, const fp_file *from, int os_errno, facpool_error *err)
+{
+    return fp_fail_errno(err, os_errno == ENOMEM ? FACPOOL_E_NOMEM : FACPOOL_E_IO, os_errno,
+                         "file '%s' can't be given the permissions of '%s', whose place it is to "
+                         "take: write to another file, or see to the permissions of this one",
+                         file->path, from->path);
+}
+
 int fp_file_take_rights(const fp_file *file, const fp_file *from, facpool_error *err)
 {
     struct stat own, wanted;
     if (fstat(file->fd, &own) != 0 || fstat(from->fd, &wanted) != 0)
-        return fp_fail_errno(err, FACPOOL_E_IO, errno, "file '%s' can't be looked at", from->path);
+        return fp_fail_errno(err, FACPOOL_E_IO, errno,
+                             "file '%s' can't be looked at, see to the disk and try again",
+                             from->path);
     mode_t mode = wanted.st_mode & 0777;
     bool same_owner = own.st_uid == wanted.st_uid && own.st_gid == wanted.st_gid;
-    if (!same_owner && fchown(file->fd, wanted.st_uid, wanted.st_gid) != 0 &&
-        own.st_gid != wanted.st_gid && fchown(file->fd, (uid_t)-1, wanted.st_gid) != 0)
+    bool same_group = same_owner || fchown(file->fd, wanted.st_uid, wanted.st_gid) == 0 ||
+                      own.st_gid == wanted.st_gid ||
+                      fchown(file->fd, (uid_t)-1, wanted.st_gid) == 0;
+    bool has_list;
+    int failure = copy_access_list(file->fd, from->fd, &has_list);
+    if (failure)
+        return fail_rights(file, from, failure, err);
+    if (!same_group)
         mode &= ~(mode_t)070 | (mode & 07) << 3; /* what its group may is not for another one */
-    if (mode != (own.st_mode & 0777) && fchmod(file->fd, mode) != 0)
-        return fp_fail_errno(err, FACPOOL_E_IO, errno,
-                             "file '%s' can't be given the permissions of '%s', whose place it is "
-                             "to take",
-                             file->path, from->path);
+    if ((has_list || mode != (own.st_mode & 0777)) && fchmod(file->fd, mode) != 0)
+        return fail_rights(file, from, errno, err);
     return 0;
 }
 
@@ -267,7 +324,9 @@ int fp_path_resolve(char **out, const char *path, facpool_error *err)
     if (is_link && failure == ENOENT)
         return refuse_dangling(path, err);
     if (is_link && failure) /* or a new file would take the place of the link itself */
-        return fp_fail_errno(err, FACPOOL_E_IO, failure, "the symbolic link '%s' can't be followed",
+        return fp_fail_errno(err, FACPOOL_E_IO, failure,
+                             "the symbolic link '%s' can't be followed, see "
+                             "to where it leads",
                              path);
     /* What else is wrong with a path is said by whoever opens it. */
     char *copy = fp_strdup(NULL, found ? found : path);

@@ -29,6 +29,9 @@ static int parse_at(const fp_place *place, uint64_t offset, fp_front_header *out
     int rc = fp_window_get(place->window, offset, FP_ARROW_PREFIX_BYTES, &bytes, &got, err);
     if (rc || got < FP_ARROW_PREFIX_BYTES || !is_prefix(&rules, bytes))
         return rc;
+    rc = fp_window_peek(place->window, offset + rules.at, FP_MAGIC_BYTES, &bytes, &got, err);
+    if (rc || got < FP_MAGIC_BYTES || memcmp(bytes, rules.magic, FP_MAGIC_BYTES) != 0)
+        return rc;
     return fp_front_parse_at(&rules, place, offset, out, err);
 }
 
