@@ -11,7 +11,7 @@
 static void damaged_lines_among_good_ones_cost_what_they_are_long(void)
 {
     const char *path = scratch_path("turns.jsonl");
-    size_t size, n = of_tier(2000, 40000, 400000);
+    size_t size, n = of_tier(5000, 40000, 400000);
     write_rows(path, n, 1, false);
     uint8_t *bytes = file_read(path, &size);
     CHECK(bytes);
@@ -31,7 +31,7 @@ static void damaged_lines_among_good_ones_cost_what_they_are_long(void)
 static void lines_whose_values_are_none_cost_what_they_are_long(void)
 {
     const char *path = scratch_path("values.jsonl");
-    size_t n = of_tier(2000, 40000, 400000);
+    size_t n = of_tier(5000, 40000, 400000);
     FILE *file = fopen(path, "we");
     CHECK(file);
     for (size_t i = 0; i < n; i++) {
@@ -139,10 +139,10 @@ static void an_index_of_blocks_that_can_not_be_is_not_believed(void)
         fp_buffer file = {0}, end = {0};
         make_schema(&schema, is_wide ? 5000 : 1);
         CHECK_OK(format->encode_header(&schema, &file, &err), err);
-        for (size_t i = 0; i < of_tier(2000, 40000, 400000); i++) {
+        for (size_t i = 0; i < of_tier(5000, 40000, 400000); i++) {
             fp_log_entry entry = {.sequence = i};
             entry.block = (fp_block){.offset = file.size,
-                                     .n_rows = is_wide ? FP_BLOCK_ROWS : 1,
+                                     .n_rows = is_wide ? (uint32_t)fp_front_most_rows(5000) : 1,
                                      .all_ok = true,
                                      .has_factors = true,
                                      .date_min = 1,
