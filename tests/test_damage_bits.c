@@ -1,8 +1,9 @@
 /* A file of 64 KiB in each format, with every kind of block in it, and its bits flipped one after
  * another: verify names every flip and the block it is in, no question gives a wrong row or one
- * twice, and none loses a row outside the block, or the line, that was hit. In the long tier each
- * of the more than 524,288 bits of a format, else a random one of each byte. Through the public
- * header only. */
+ * twice, and none loses a row outside the block, or the line, that was hit. Then it is cut, shorter
+ * and shorter: what is whole is there, and verify sees the rest. In the long tier each of the more
+ * than 524,288 bits of a format and every byte as an end, else some. Through the public header
+ * only. */
 #include "damage_parts.h"
 
 #define FILE_BYTES ((size_t)64 << 10)
@@ -196,7 +197,7 @@ static void check_whole(void)
     facpool_reader_free(reader);
 }
 
-/* In the long tier all bits of a byte, else a random one of every byte, or of every so many. */
+/* In the long tier all bits of a byte, else a random one of every so many bytes. */
 static void verify_names_any_flipped_bit_and_it_costs_one_block_at_most(void)
 {
     make_file();
@@ -215,8 +216,64 @@ static void verify_names_any_flipped_bit_and_it_costs_one_block_at_most(void)
     free_parts(file);
 }
 
+/* ------------------------------------------------------------------ cuts */
+
+static void check_cut_verify(size_t cut, unsigned n_rows, bool has_header)
+{
+    facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
+    int rc = facpool_backup_verify(path, &report, &err);
+    if (!has_header) {
+        CHECK(rc == FACPOOL_E_CORRUPT || rc == FACPOOL_E_UNSUPPORTED);
+        return;
+    }
+    bool is_whole_line = !format->has_frame && stretch_at(file, cut)->begin == cut;
+    CHECK(rc == FACPOOL_E_CORRUPT || report.tail_bytes > 0 || !report.closed || is_whole_line);
+    CHECK_INT(report.rows, n_rows);
+    CHECK_INT(report.rows_damaged, 0);
+}
+
+static void check_cut_questions(size_t cut)
+{
+    facpool_reader *reader = open_reader();
+    answer a;
+    CHECK(reader);
+    ask(&a, reader, random_chance(&dice, 50) ? FACPOOL_ORDER_KEY : FACPOOL_ORDER_FILE,
+        FACPOOL_STATUS_ALL);
+    facpool_reader_free(reader);
+    CHECK_INT(a.n_twice, 0);
+    for (size_t key = 0; key < n_keys; key++)
+        if (file->at[file->stretch_of[key]].end <= cut)
+            CHECK_INT(a.seen[key], 1);
+}
+
+static void a_cut_anywhere_costs_what_is_behind_it(void)
+{
+    make_file();
+    size_t step = of_tier(61, 5, 1), n_cuts = 0;
+    int fd = file_open_to_damage();
+    size_t n_whole = file->n_stretches;
+    unsigned n_rows = file->n_rows;
+    for (size_t cut = file->size - 1 - random_below(&dice, (uint32_t)step);; cut -= step) {
+        for (; n_whole && file->at[n_whole - 1].end > cut; n_whole--)
+            n_rows -= file->at[n_whole - 1].n_rows;
+        bool is_something = n_whole > 0; /* the header, or the first line, is whole */
+        CHECK_INT(ftruncate(fd, (off_t)cut), 0);
+        check_cut_verify(cut, n_rows, is_something);
+        if (is_something && random_below(&dice, 16) == 0)
+            check_cut_questions(cut);
+        n_cuts++;
+        if (cut < step)
+            break;
+    }
+    close(fd);
+    CHECK_INT(n_rows, 0);
+    printf("  %zu cuts of %zu bytes\n", n_cuts, file->size);
+    free_parts(file);
+}
+
 static void tests(void)
 {
+    RUN(a_cut_anywhere_costs_what_is_behind_it);
     RUN(verify_names_any_flipped_bit_and_it_costs_one_block_at_most);
 }
 

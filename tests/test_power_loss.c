@@ -328,7 +328,7 @@ static void what_was_durable_outlives_the_power(void)
 {
     uint64_t seed = environment_seed();
     unsigned first = (unsigned)environment_number("FACPOOL_TEST_FIRST", 0);
-    unsigned n_cycles = (unsigned)environment_number("FACPOOL_TEST_CYCLES", of_tier(6, 40, 20000));
+    unsigned n_cycles = (unsigned)environment_number("FACPOOL_TEST_CYCLES", of_tier(6, 100, 20000));
     char page_path[512];
     snprintf(page_path, sizeof page_path, "%s", scratch_path("page"));
     job_page *s = map_page(page_path);

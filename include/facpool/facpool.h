@@ -886,9 +886,9 @@ typedef struct facpool_verify_report {
  * tail_bytes), FACPOOL_E_CORRUPT with the report filled where something is damaged, else an error
  * that kept it from looking. Takes no lock: works on a file being written.
  *
- * No file makes this, or opening or reading it, hold more memory than 3 times its length, 64 MiB and
+ * No file makes this, or opening or reading it, hold more memory than 5 times its length, 8 MiB and
  * one block decoded (at most 512 MiB of factors, or 1 GiB of messages), nor read more than 8 times its
- * length and 4 MiB. What zstd and json-c take for themselves is not counted. */
+ * length and 256 KiB. What zstd and json-c take for themselves is not counted. */
 FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
 
