@@ -5,9 +5,8 @@
  * only.
  *
  * The library's reads pass through here: see the link arguments. */
-#include <facpool/facpool.h>
+#include "one_row.h"
 #include "scratch.h"
-#include "test.h"
 
 #define ROWS       400
 #define BATCH_ROWS 20
@@ -68,17 +67,10 @@ static void write_backup(const char *path, const char *format)
     options.batch_rows = BATCH_ROWS;
     CHECK_OK(facpool_writer_open(&writer, &options, NULL, 1, &err), err);
     for (int i = 0; i < ROWS; i++) {
-        char text[16];
-        const char *code = text;
+        char code[16];
         int64_t date = 20240101 + i / 40;
-        snprintf(text, sizeof text, "%06d", i % 40 + 1);
-        double factor = factor_of(date, code);
-        facpool_rows rows = FACPOOL_ROWS_INIT;
-        rows.n = 1;
-        rows.dates = &date;
-        rows.codes = &code;
-        rows.factors = &factor;
-        CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+        snprintf(code, sizeof code, "%06d", i % 40 + 1);
+        append_row(writer, date, code, factor_of(date, code));
     }
     CHECK_OK(facpool_writer_close(writer, &err), err);
 }

@@ -3,6 +3,7 @@
  * that are none, and indexes of blocks that can't be. What it may cost is said in hostile_files.h.
  */
 #include "hostile_files.h"
+#include "one_row.h"
 #include "store/arrow_file.h"
 
 /* ------------------------------------------------------------------ lines */
@@ -63,17 +64,8 @@ static void very_many_damaged_blocks_cost_what_they_are_long(void)
     options.batch_rows = 1;
     options.no_async = 1;
     CHECK_OK(facpool_writer_open(&writer, &options, NULL, 1, &err), err);
-    for (size_t i = 0; i < n; i++) {
-        int64_t date = (int64_t)i;
-        const char *code = "a";
-        double factor = 1;
-        facpool_rows rows = FACPOOL_ROWS_INIT;
-        rows.n = 1;
-        rows.dates = &date;
-        rows.codes = &code;
-        rows.factors = &factor;
-        CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
-    }
+    for (size_t i = 0; i < n; i++)
+        append_row(writer, (int64_t)i, "a", 1);
     CHECK_OK(facpool_writer_close(writer, &err), err);
     uint8_t *bytes = file_read(path, &size);
     CHECK(bytes);
