@@ -409,6 +409,11 @@ WRAP(ssize_t, CALL_PATH, -1, readlink, (const char *path, char *to, size_t bytes
      (path, to, bytes))
 WRAP(int, CALL_RIGHTS, -1, fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
 WRAP(int, CALL_RIGHTS, -1, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP(ssize_t, CALL_RIGHTS, -1, fgetxattr, (int fd, const char *name, void *to, size_t room),
+     (fd, name, to, room))
+WRAP(int, CALL_RIGHTS, -1, fsetxattr,
+     (int fd, const char *name, const void *from, size_t n, int flags), (fd, name, from, n, flags))
+WRAP(int, CALL_RIGHTS, -1, fremovexattr, (int fd, const char *name), (fd, name))
 
 #include "failing_system.h"
 

@@ -5,6 +5,7 @@
  * behind. Linux. */
 #include <sys/wait.h>
 
+#include "access_list.h"
 #include "fail_outside.h"
 
 #define IO          GIVES(FACPOOL_E_IO)
@@ -164,14 +165,18 @@ static void links_that_cannot_be_followed(void)
 
 /* ------------------------------------------------------------------ permissions */
 
+static bool with_list;
 static mode_t mode_afterwards;
+static bool list_afterwards;
 
 /* In the place of one that others may not read, and that may be somebody else's. */
 static int overwrite_private(void)
 {
+    access_list list = list_of(6, 0, 6);
     int kind = pause_failing();
     bool made = file_write(path, part_bytes, part_size) && chmod(path, 0640) == 0 &&
-                (geteuid() != 0 || chown(path, 1, 1) == 0);
+                (geteuid() != 0 || chown(path, 1, 1) == 0) &&
+                (!with_list || setxattr(path, LIST_OF_FILE, &list, sizeof list, 0) == 0);
     go_on_failing(kind);
     CHECK(made);
     scenario_backup.mode = FACPOOL_MODE_OVERWRITE;
@@ -179,6 +184,7 @@ static int overwrite_private(void)
     struct stat status;
     kind = pause_failing();
     mode_afterwards = stat(path, &status) == 0 ? status.st_mode & 0777 : 0777;
+    list_afterwards = !has_list(path, NULL);
     go_on_failing(kind);
     return rc;
 }
@@ -186,7 +192,8 @@ static int overwrite_private(void)
 /* What one group may is not given to another. */
 static void is_still_private(int rc)
 {
-    CHECK(mode_afterwards == 0640 || mode_afterwards == 0600);
+    CHECK(mode_afterwards == 0640 || mode_afterwards == 0600 ||
+          (with_list && list_afterwards && mode_afterwards == 0660));
     file_can_be_completed(rc);
 }
 
@@ -200,6 +207,12 @@ static void permissions_that_cannot_be_given(void)
     make_part();
     choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_GROUP);
     fail_list(TRIAL(overwrite_private, is_still_private), list, N_OF(list));
+    access_list any = list_of(6, 0, 6);
+    with_list =
+        setxattr(path, LIST_OF_FILE, &any, sizeof any, 0) == 0; /* the file system has them */
+    if (with_list)
+        fail_list(TRIAL(overwrite_private, is_still_private), list, N_OF(list));
+    with_list = false;
 }
 
 /* ------------------------------------------------------------------ random bytes */
