@@ -214,6 +214,8 @@ static inline void work_job(const found_rows *before, random_numbers *r)
         disk_within_sync_user = &j;
     } while (complete_slice(&j, 0));
     disk_within_sync = NULL;
+    while (complete_slice(&j, 1)) /* what is kept for it is nobody else's */
+        continue;
     facpool_result *result = NULL;
     CHECK_OK(facpool_job_finish(j.job, &result, &err), err);
     facpool_result_free(result);
