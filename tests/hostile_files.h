@@ -2,8 +2,8 @@
  * for the tests of it. All checksums are right, and counts, lengths and texts are what is worst.
  * Looking into such a file, verifying it and reading all its rows holds no more than five times
  * the file's size and 8 MiB of memory (rows that are asked for in batches: and what one batch of
- * them takes), and reads no more than eight times the file's size and 256 KiB. Included by test programs;
- * everything is static. */
+ * them takes), and reads no more than eight times the file's size and 256 KiB. Included by test
+ * programs; everything is static. */
 #ifndef FP_HOSTILE_FILES_H
 #define FP_HOSTILE_FILES_H
 

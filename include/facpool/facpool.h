@@ -509,8 +509,9 @@ FACPOOL_API int facpool_job_open(facpool_job **out, const facpool_tasks *tasks,
 /* Gives the next slice and where its factors go (slice->n rows of n_factors, row-major, filled
  * with NaN). Returns 1, or 0 when nothing is left to take or the job was stopped. A worker
  * completes its slice before it takes another, and takes until it gets 0: tasks may be kept for it
- * that no other worker is given. The slice and its factors are the job's, and valid until then. Errors: INVALID (no such worker), STATE (a slice is in hand), IO (the backup
- * can't be written: the job is stopped), ABI, NOMEM. */
+ * that no other worker is given. The slice and its factors are the job's, and valid until then.
+ * Errors: INVALID (no such worker), STATE (a slice is in hand), IO (the backup can't be written: the
+ * job is stopped), ABI, NOMEM. */
 FACPOOL_API int facpool_job_take(facpool_job *job, uint32_t worker, facpool_slice *slice,
                                  double **factors, facpool_error *err);
 

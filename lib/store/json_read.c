@@ -10,9 +10,7 @@
 
 #include <string.h>
 
-/* So many times a file's length is gone over to number damaged lines, not once more for each of
- * many.
- */
+/* To number damaged lines a file is gone over so many times at most, however many there are. */
 #define MOST_TIMES_COUNTED 4
 
 /* Rows whose values go to the library together: so many, or fewer where they are long. */

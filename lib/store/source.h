@@ -52,7 +52,6 @@ typedef struct fp_page {
     uint32_t code_max;
 } fp_page;
 
-/* What one reading thread brings along: working memory and counts. */
 /* How many lines come before a place in a file of lines; counting goes on from there. */
 typedef struct fp_line_count {
     const void *file; /* which one: its source; NULL: none */
@@ -61,6 +60,7 @@ typedef struct fp_line_count {
     uint64_t bytes_counted; /* for this and all places before */
 } fp_line_count;
 
+/* What one reading thread brings along: working memory and counts. */
 typedef struct fp_read_context {
     fp_codec *codec;
     fp_buffer scratch;
