@@ -35,7 +35,8 @@ static const char *const factor_names[N_FACTORS] = {"ma5", "\xce\xb1", "z score"
 typedef struct world {
     int64_t dates[N_DATES];
     const char *codes[N_CODES];
-    stored_row files[N_FILES][N_KEYS]; /* the row of each key that counts in that file */
+    stored_row files[N_FILES][N_KEYS];           /* the row of each key that counts in that file */
+    uint64_t ends[N_FORMATS][N_FILES][N_BLOCKS]; /* where blocks end */
     stored_row of_result[N_KEYS];
     facpool_reader *alone[N_FORMATS][N_FILES];
     facpool_reader *both[N_FORMATS][2]; /* the first file first, and last */
@@ -159,7 +160,25 @@ static inline void write_block(facpool_writer *writer, columns *c, unsigned file
     REQUIRE(facpool_writer_sync(writer, &err) == 0, "%s", err.message);
 }
 
-static inline void write_file(const char *path, columns *c, unsigned file)
+/* Up to where a backup is filled. */
+static inline uint64_t end_of(const char *path)
+{
+    facpool_error err = FACPOOL_ERROR_INIT;
+    facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
+    facpool_cursor *cursor = NULL;
+    facpool_reader *reader = NULL;
+    int rc = facpool_reader_open(&reader, &path, 1, &err);
+    if (!rc)
+        rc = facpool_query(reader, NULL, &cursor, &err);
+    if (!rc)
+        rc = facpool_cursor_stats(cursor, &stats, &err);
+    REQUIRE(rc == 0, "%s", err.message);
+    facpool_cursor_free(cursor);
+    facpool_reader_free(reader);
+    return stats.end_bytes;
+}
+
+static inline void write_file(const char *path, columns *c, int format, unsigned file)
 {
     facpool_error err = FACPOOL_ERROR_INIT;
     facpool_writer *writer = NULL;
@@ -168,8 +187,10 @@ static inline void write_file(const char *path, columns *c, unsigned file)
     memset(w.files[file], 0, sizeof w.files[file]);
     REQUIRE(facpool_writer_open(&writer, &options, factor_names, N_FACTORS, &err) == 0, "%s",
             err.message);
-    for (unsigned block = 0; block < N_BLOCKS; block++)
+    for (unsigned block = 0; block < N_BLOCKS; block++) {
         write_block(writer, c, file, block);
+        w.ends[format][file][block] = end_of(path);
+    }
     REQUIRE(facpool_writer_close(writer, &err) == 0, "%s", err.message);
 }
 
@@ -193,7 +214,7 @@ static inline void make_backups(void)
         for (unsigned file = 0; file < N_FILES; file++) {
             char *path = paths[format][file];
             snprintf(path, sizeof paths[0][0], "%s/%u%s", scratch_folder, file, suffixes[format]);
-            write_file(path, c, file);
+            write_file(path, c, format, file);
             w.alone[format][file] = open_files((const char *const[]){path}, 1);
         }
     free(c);

@@ -28,9 +28,10 @@ typedef struct question {
     /* what is asked */
     facpool_reader *reader; /* NULL: the result */
     bool is_union;
-    stored_row rows[N_KEYS]; /* of each key, that counts there */
-    bool expected[N_KEYS];   /* is to be given */
-    bool uncertain;          /* the result's blocks are its own affair */
+    unsigned formats[N_FILES]; /* of the files */
+    stored_row rows[N_KEYS];   /* of each key, that counts there */
+    bool expected[N_KEYS];     /* is to be given */
+    bool uncertain;            /* the result's blocks are its own affair */
     size_t n_expected;
 } question;
 
@@ -119,13 +120,25 @@ static void take_factors(question *q, fuzz_bytes *b)
         q->filter.factors = NULL;
 }
 
+/* Mostly where a block ends, or next to it. */
+static uint64_t take_place(fuzz_bytes *b)
+{
+    if (!take_rarely(b, 6))
+        return 0;
+    if (take_rarely(b, 4))
+        return (uint64_t)take_wild(b);
+    uint64_t end =
+        w.ends[take_below(b, N_FORMATS)][take_below(b, N_FILES)][take_below(b, N_BLOCKS)];
+    return end - 1 + take_below(b, 3);
+}
+
 static void take_flags(question *q, fuzz_bytes *b)
 {
     facpool_filter *f = &q->filter;
     f->statuses = take_byte(b) & 0x3e;
     f->columns = take_rarely(b, 2) ? take_byte(b) & ALL_COLUMNS : 0;
     f->order = (int32_t)take_below(b, 3);
-    f->skip_blocks = take_rarely(b, 6) ? (uint64_t)take_wild(b) : 0;
+    f->skip_bytes = take_place(b);
     switch (take_byte(b)) {
     case 1:
         f->statuses |= 1u << take_below(b, 32);
@@ -186,7 +199,7 @@ static bool matches(const question *q, size_t key, const stored_row *row)
         return false;
     if ((f->date_min && date < *f->date_min) || (f->date_max && date > *f->date_max))
         return false;
-    if (f->skip_blocks > row->block && q->reader)
+    if (q->reader && w.ends[q->formats[row->file]][row->file][row->block] <= f->skip_bytes)
         return false;
     return is_listed(q, date, w.codes[key % N_CODES]);
 }
@@ -209,7 +222,9 @@ static void choose_source(question *q, fuzz_bytes *b)
     q->is_union = which >= 6 && which < 12;
     if (which < 12)
         q->reader = q->is_union ? w.both[format][other] : w.alone[format][other];
-    q->uncertain = !q->reader && q->filter.skip_blocks;
+    q->formats[0] = format;
+    q->formats[1] = q->is_union ? (format + 1) % N_FORMATS : format;
+    q->uncertain = !q->reader && q->filter.skip_bytes;
     for (size_t key = 0; key < N_KEYS; key++)
         q->rows[key] = !q->reader    ? w.of_result[key]
                        : q->is_union ? *winner(&w.files[other][key], &w.files[!other][key])

@@ -224,13 +224,13 @@ static const field filter_ends[] = {
     FIELD(facpool_filter, dates),     FIELD(facpool_filter, codes),
     FIELD(facpool_filter, factors),   FIELD(facpool_filter, statuses),
     FIELD(facpool_filter, columns),   FIELD(facpool_filter, order),
-    FIELD(facpool_filter, copy),      FIELD(facpool_filter, skip_blocks),
+    FIELD(facpool_filter, copy),      FIELD(facpool_filter, skip_bytes),
     FIELD(facpool_filter, n_factors), FIELD(facpool_filter, reserved)};
 
 static const field filter_numbers[] = {
     FIELD(facpool_filter, statuses), FIELD(facpool_filter, columns),
     FIELD(facpool_filter, order),    FIELD(facpool_filter, require_zero_copy),
-    FIELD(facpool_filter, copy),     FIELD(facpool_filter, skip_blocks)};
+    FIELD(facpool_filter, copy),     FIELD(facpool_filter, skip_bytes)};
 
 static void call_query(fuzz_bytes *b)
 {

@@ -30,9 +30,8 @@ static inline int compute(const facpool_task *task, double *factors, void *user)
 
 static inline int compute_slice(const facpool_slice *slice, double *factors, void *user)
 {
-    (void)user;
-    for (size_t i = 0; i < slice->n; i++)
-        factors[i * N_FACTORS] = (double)slice->indexes[i];
+    (void)user; /* what a row's length is, the fuzzer may have changed */
+    factors[0] = (double)slice->indexes[0];
     return slice->attempt < 8 ? 7 : 0;
 }
 

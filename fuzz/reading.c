@@ -298,7 +298,7 @@ static void ask_for_columns(facpool_reader *reader, const answer *all)
     answer in_place = ask(reader, &filter, take_batches);
     filter.require_zero_copy = 0;
     filter.n_factors = 0;
-    filter.skip_blocks = 1;
+    filter.skip_bytes = 4096;
     answer skipping = ask(reader, &filter, take_rows);
     if (all->rc || all->damaged || is_forged)
         return;

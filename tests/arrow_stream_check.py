@@ -72,7 +72,7 @@ class Filter(Sized):
                 ("n_factors", ctypes.c_size_t), ("statuses", ctypes.c_uint32),
                 ("columns", ctypes.c_uint32), ("order", ctypes.c_int32),
                 ("require_zero_copy", ctypes.c_int32), ("copy", ctypes.c_int32),
-                ("reserved", ctypes.c_int32), ("skip_blocks", ctypes.c_uint64)]
+                ("reserved", ctypes.c_int32), ("skip_bytes", ctypes.c_uint64)]
 
 
 class Row(Sized):

@@ -199,13 +199,19 @@ static inline void check_calls(const crash_run *run)
 static inline void give_up_damage_aside(found_rows *out)
 {
     static disk_image as_it_was;
-    facpool_writer *writer = NULL;
+    facpool_job *job = NULL;
     facpool_backup_options backup = backup_options(world.path, FACPOOL_MODE_RESUME);
+    facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
+    options.n_factors = world.n_factors;
+    options.workers = 1;
+    options.results = FACPOOL_RESULTS_DROP;
+    options.backup = &backup;
     disk_recording *recording = disk_record(NULL);
     disk_save(&as_it_was);
     disk_set_clock(0);
-    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, world.n_factors, &err), err);
-    CHECK_OK(facpool_writer_close(writer, &err), err);
+    CHECK_OK(facpool_job_open(&job, world.tasks, &options, &err), err);
+    int rc = facpool_job_finish(job, NULL, &err);
+    CHECK(rc == 0 || rc == FACPOOL_E_CANCELLED);
     read_rows(world.path, out);
     disk_load(&as_it_was);
     disk_record(recording);

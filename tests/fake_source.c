@@ -362,7 +362,8 @@ static void cut_pages(fake_block *block, size_t n, uint32_t page_rows)
 static void describe(fp_block *entry, const fake_block *block, size_t n, size_t number)
 {
     const fp_texts *codes = &block->codes;
-    *entry = (fp_block){.offset = 4096 * (number + 1), .bytes = 4096, .n_rows = (uint32_t)n};
+    *entry =
+        (fp_block){.offset = FAKE_PLACE(number), .bytes = FAKE_BLOCK_BYTES, .n_rows = (uint32_t)n};
     entry->n_pages = block->n_pages;
     entry->date_min = block->rows[0].date;
     entry->date_max = block->rows[n - 1].date;
@@ -398,6 +399,7 @@ void fake_source_add(fake_source *fake, const fake_row *rows, size_t n)
     cut_pages(block, n, fake->page_rows);
     describe(&source->blocks[number], block, n, number);
     source->n_pages += block->n_pages;
+    source->end = FAKE_PLACE(source->n_blocks);
 }
 
 void fake_source_damage(fake_source *fake, size_t block, uint32_t column, uint32_t page)

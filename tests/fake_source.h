@@ -11,6 +11,10 @@
 #define FAKE_COLUMNS (FP_COLUMN_FACTOR + FAKE_FACTORS)
 #define FAKE_OPENING FAKE_COLUMNS /* damage to what is read when the block is opened */
 
+/* Where block n begins, and the one before it ends. */
+#define FAKE_BLOCK_BYTES ((uint64_t)4096)
+#define FAKE_PLACE(n)    (FAKE_BLOCK_BYTES * ((uint64_t)(n) + 1))
+
 typedef struct fake_row {
     int64_t date;
     const char *code;

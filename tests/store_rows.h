@@ -191,6 +191,27 @@ __attribute__((unused)) static int open_sink(fp_sink **out, const facpool_backup
         return rc;
     rc = fp_sink_open(out, options, &wanted, opening, err);
     fp_schema_free(&wanted);
+    if (rc)
+        return rc;
+    rc = fp_sink_begin(*out, err);
+    if (rc)
+        (void)fp_sink_close(*out, NULL);
+    return rc;
+}
+
+/* The same for who computes again what is damaged in the file. */
+__attribute__((unused)) static int open_sink_of_all(fp_sink **out,
+                                                    const facpool_backup_options *options,
+                                                    fp_sink_opening *opening, facpool_error *err)
+{
+    uint64_t n_left = 0;
+    int rc = open_sink(out, options, opening, err);
+    if (rc || !opening->keeps_damage)
+        return rc;
+    rc = fp_sink_give_up(*out, NULL, &n_left, err);
+    CHECK_INT(n_left, 0);
+    if (rc)
+        (void)fp_sink_close(*out, NULL);
     return rc;
 }
 
@@ -200,7 +221,8 @@ __attribute__((unused)) static int write_rows(const facpool_backup_options *opti
                                               size_t block_rows, facpool_error *err)
 {
     fp_sink *sink;
-    int rc = open_sink(&sink, options, NULL, err);
+    fp_sink_opening opening = {0};
+    int rc = open_sink_of_all(&sink, options, &opening, err);
     if (rc)
         return rc;
     for (size_t first = 0; !rc && first < r->n; first += block_rows) {

@@ -135,6 +135,26 @@ static void full_disks_are_told_as_such(void)
     }
 }
 
+/* Rows may be written only when the run ends, for whatever reason. */
+static void a_full_disk_weighs_more_than_a_failed_task(void)
+{
+    facpool_result *result = NULL;
+    choose_backup_run(FACPOOL_EXECUTOR_SERIAL, false, 0, true, FACPOOL_DURABILITY_GROUP);
+    scenario_backup.queue_bytes = 0; /* all rows in one block */
+    scenario_options.on_error = FACPOOL_ON_ERROR_STOP;
+    remove_backup();
+    CHECK_INT(facpool_run(tasks, &scenario_options, &result, &err), FACPOOL_E_TASK);
+    facpool_result_free(result);
+    remove_backup();
+    result = NULL;
+    fail_call(CALL_WRITE, is_lines ? 1 : 2, FAIL_ON, ENOSPC);
+    int rc = facpool_run(tasks, &scenario_options, &result, &err);
+    CHECK(stop_failing() > 0);
+    CHECK_INT(rc, FACPOOL_E_IO);
+    CHECK_INT(err.os_errno, ENOSPC);
+    facpool_result_free(result);
+}
+
 /* ------------------------------------------------------------------ writers and readers */
 
 static void appends_whose_files_fail(void)
@@ -172,6 +192,7 @@ static void all_in_format(const char *suffix)
     RUN_FAILING(resumes_whose_files_fail);
     RUN_FAILING(overwriting_runs_whose_files_fail);
     RUN_FAILING(full_disks_are_told_as_such);
+    RUN_FAILING(a_full_disk_weighs_more_than_a_failed_task);
     RUN_FAILING(appends_whose_files_fail);
     RUN_FAILING(repairs_whose_files_fail);
     RUN_FAILING(questions_whose_files_fail);

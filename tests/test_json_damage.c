@@ -64,7 +64,7 @@ static void a_torn_file_is_resumed_at_any_byte(void)
         size_t kept = count_lines(b.at, n), end = line_at(&b, kept);
         fp_sink *sink;
         fp_sink_opening opening;
-        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
         CHECK_INT(opening.existed, n > 0);
         CHECK_INT(opening.tail_bytes_cut, n - end);
         CHECK_INT(opening.damaged_blocks, 0);
@@ -173,7 +173,7 @@ static void who_resumes_blanks_damaged_lines(void)
         free(same.at);
         fp_sink *sink;
         fp_sink_opening opening;
-        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
         CHECK_INT(opening.damaged_blocks, 1);
         CHECK_INT(opening.tail_bytes_cut, 0);
         memset(b.at + begin, ' ', end - begin);
@@ -218,7 +218,7 @@ static void damage_longer_than_any_row_is_given_up_too(void)
     for (int round = 0; round < 2; round++) {
         fp_sink *sink;
         fp_sink_opening opening;
-        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
         CHECK_INT(opening.damaged_blocks, round == 0);
         CHECK_OK(fp_sink_close(sink, &err), err);
     }

@@ -214,7 +214,7 @@ static void whole_rows_before_zeros_are_kept(void)
         size_t kept = count_lines(cut.at, cut.n);
         fp_sink *sink;
         fp_sink_opening opening;
-        CHECK_OK(open_sink(&sink, &resume, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &resume, &opening, &err), err);
         CHECK_INT(opening.tail_bytes_cut, cut.n - line_at(&b, kept));
         CHECK_OK(fp_sink_close(sink, &err), err);
         rows expected = some_rows(40);
@@ -283,7 +283,7 @@ static void check_is_known(const char *path, const bytes *b, size_t n_rows)
     check_same(path, b);
     fp_sink *sink;
     fp_sink_opening opening;
-    CHECK_OK(open_sink(&sink, &resume, &opening, &err), err);
+    CHECK_OK(open_sink_of_all(&sink, &resume, &opening, &err), err);
     CHECK_INT(opening.existed, 1);
     CHECK_INT(opening.damaged_blocks, 1);
     rows first = some_rows(1);

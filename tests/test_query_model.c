@@ -256,7 +256,8 @@ static void find_expected(const question *q)
     n_expected = 0;
     for (size_t i = 0; i < n_rows; i++) {
         model_row *row = q->filter.order == FACPOOL_ORDER_KEY ? by_key[i] : &rows[i];
-        row->expected = row->stands && row->block >= q->filter.skip_blocks && matches(q, &row->row);
+        row->expected = row->stands && FAKE_PLACE(row->block + 1) > q->filter.skip_bytes &&
+                        matches(q, &row->row);
         if (row->expected)
             expected[n_expected++] = row;
     }
@@ -316,7 +317,7 @@ static void ask(question *q)
     q->filter.order = (int32_t)below(3);
     q->filter.copy = one_in(8);
     if (one_in(4))
-        q->filter.skip_blocks = below(9);
+        q->filter.skip_bytes = FAKE_PLACE(below(9)) - below(2);
     if (one_in(3))
         q->filter.columns = one_in(4) ? FACPOOL_COLUMN_NONE : (uint32_t)below(16);
     if (one_in(6)) { /* mostly what can be had */

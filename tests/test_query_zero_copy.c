@@ -185,7 +185,7 @@ static void skipped_blocks_are_not_read(void)
     for (int32_t order = FACPOOL_ORDER_FILE; order <= FACPOOL_ORDER_KEY; order++) {
         facpool_filter filter = FACPOOL_FILTER_INIT;
         filter.order = order;
-        filter.skip_blocks = 3;
+        filter.skip_bytes = FAKE_PLACE(3);
         facpool_cursor *cursor = ask(fake, &filter);
         facpool_row row = FACPOOL_ROW_INIT;
         CHECK_INT(facpool_cursor_next(cursor, &row, &err), 1);
@@ -195,11 +195,11 @@ static void skipped_blocks_are_not_read(void)
         CHECK_INT(stats.blocks_total, 4);
         CHECK_INT(stats.blocks_read, 1);
         facpool_cursor_free(cursor);
-        filter.skip_blocks = stats.blocks_total;
+        filter.skip_bytes = stats.end_bytes;
         cursor = ask(fake, &filter);
         CHECK_INT(count_rows(cursor), 0);
         facpool_cursor_free(cursor);
-        filter.skip_blocks = UINT64_MAX;
+        filter.skip_bytes = UINT64_MAX;
         cursor = ask(fake, &filter);
         CHECK_INT(count_rows(cursor), 0);
         facpool_cursor_free(cursor);
@@ -219,7 +219,7 @@ static void skipped_blocks_still_supersede(void)
     for (int32_t order = FACPOOL_ORDER_FILE; order <= FACPOOL_ORDER_KEY; order++) {
         facpool_filter filter = FACPOOL_FILTER_INIT;
         filter.order = order;
-        filter.skip_blocks = 1;
+        filter.skip_bytes = FAKE_PLACE(1);
         facpool_cursor *cursor = ask_two(a, b, &filter);
         facpool_row row = FACPOOL_ROW_INIT;
         CHECK_INT(facpool_cursor_next(cursor, &row, &err), 1);

@@ -153,7 +153,7 @@ static void keys_at_the_ends_are_kept(void)
         }
         CHECK_INT(n, N);
         facpool_cursor_free(cursor);
-        filter.skip_blocks = UINT64_MAX;
+        filter.skip_bytes = UINT64_MAX;
         CHECK_OK(facpool_query(reader, &filter, &cursor, &err), err);
         CHECK_INT(facpool_cursor_next(cursor, &row, &err), 0);
         facpool_cursor_free(cursor);

@@ -96,7 +96,7 @@ static void a_torn_file_is_resumed_at_any_byte(void)
         save_file(path, s.file.at, n);
         fp_sink *sink;
         fp_sink_opening opening;
-        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
         size_t kept = rows_in_prefix(&s, n);
         uint64_t end = s.offsets[kept / BLOCK_ROWS];
         CHECK_INT(opening.tail_bytes_cut, n - end);
@@ -192,7 +192,7 @@ static void check_given_up(const char *path, const sample *s, fp_read_context *c
     fp_sink *sink;
     fp_sink_opening opening;
     facpool_backup_options options = options_for(path, FACPOOL_MODE_RESUME);
-    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+    CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
     CHECK_INT(opening.damaged_blocks, 1);
     CHECK_INT(opening.tail_bytes_cut, 0);
     CHECK_OK(fp_sink_close(sink, &err), err);
@@ -204,7 +204,7 @@ static void check_given_up(const char *path, const sample *s, fp_read_context *c
     CHECK_INT(info->damaged_blocks, 1);
     facpool_info_free(info);
 
-    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+    CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
     CHECK_INT(opening.damaged_blocks, 0); /* said once */
     rows again = {0};
     for (size_t i = 0; i < 5; i++) /* keys that no other row has */

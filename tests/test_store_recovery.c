@@ -66,6 +66,61 @@ static void a_hole_in_what_was_synced_is_damage(void)
     rows_free(&r);
 }
 
+/* Flips a bit of n block headers, of those that begin with the magic bytes, from the first-th on.
+ */
+static size_t spoil_headers(bytes *file, const char *magic, size_t first, size_t n)
+{
+    size_t at_all = 0, spoiled = 0;
+    for (size_t at = 0; at + 8 <= file->n; at += 8) {
+        if (memcmp(file->at + at, magic, 8) != 0)
+            continue;
+        bool wanted = at_all >= first && at_all < first + n;
+        at_all++;
+        spoiled += wanted;
+        file->at[at + 40] ^= wanted;
+    }
+    return spoiled;
+}
+
+/* Only the index's header says what was synced last: where it is lost, too, the end of a closed
+ * file still tells that all before was, and no sound block behind damage is taken for a torn tail.
+ */
+static void the_end_of_a_closed_file_tells_damage_from_a_tear(void)
+{
+    static const struct {
+        const char *name, *magic;
+    } files[] = {{"closed.fpb", "\x8f"
+                                "FPBLOCK"},
+                 {"closed.arrow", "\x8f"
+                                  "FPARROW"}};
+    static const size_t first_damaged[] = {0, 1, 0}, n_damaged_blocks[] = {1, 1, 3};
+    for (size_t i = 0; i < 6; i++) {
+        const char *path = path_of(files[i / 3].name), *magic = files[i / 3].magic;
+        facpool_backup_options options = options_for(path, FACPOOL_MODE_OVERWRITE);
+        rows r = rows_of_status(300, FACPOOL_STATUS_OK), found = {0};
+        CHECK_OK(write_rows(&options, &r, 100, &err), err);
+        bytes file = load_file(path);
+        size_t n = n_damaged_blocks[i % 3];
+        CHECK_INT(spoil_headers(&file, magic, first_damaged[i % 3], n), n);
+        CHECK_INT(spoil_headers(&file, magic, 3, 1), 1); /* the index */
+        save_file(path, file.at, file.n);
+        for (int repaired = 0; repaired < 2; repaired++) {
+            uint64_t n_damaged, tail;
+            facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
+            CHECK_OK(read_file(path, &found, &n_damaged, &tail, &err), err);
+            CHECK_INT(n_damaged, 1); /* one stretch: how many blocks it was is lost, too */
+            CHECK_INT(found.n, 300 - 100 * n);
+            CHECK_INT(fp_store_verify(path, &report, &err), FACPOOL_E_CORRUPT);
+            CHECK_INT(report.rows, 300 - 100 * n);
+            CHECK_OK(fp_store_repair(path, &report, &err), err);
+            rows_free(&found);
+            found = (rows){0};
+        }
+        free(file.at);
+        rows_free(&r);
+    }
+}
+
 /* Of the last block, beyond the durable end, only a part is there: it is no block. */
 static void a_block_that_was_torn_is_not_listed(void)
 {
@@ -125,7 +180,7 @@ static void a_damaged_block_is_given_up_for_good(void)
         CHECK_OK(write_rows(&options, &all, 100, &err), err);
         damage_second_block(path);
         options.mode = FACPOOL_MODE_RESUME;
-        CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+        CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
         CHECK_INT(opening.damaged_blocks, 1);
         memmove(left.at + 100, left.at + 200, 100 * sizeof *left.at);
         left.n = 200;
@@ -158,7 +213,7 @@ static void a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed(void)
     options.mode = FACPOOL_MODE_RESUME;
     fp_sink *sink;
     fp_sink_opening opening;
-    CHECK_OK(open_sink(&sink, &options, &opening, &err), err);
+    CHECK_OK(open_sink_of_all(&sink, &options, &opening, &err), err);
     CHECK_INT(opening.damaged_blocks, 1);
     CHECK_OK(fp_sink_close(sink, &err), err);
     bytes after = load_file(path);
@@ -178,6 +233,7 @@ int main(void)
     make_folder();
     RUN(a_hole_right_behind_what_was_synced_is_a_torn_tail);
     RUN(a_hole_in_what_was_synced_is_damage);
+    RUN(the_end_of_a_closed_file_tells_damage_from_a_tear);
     RUN(a_block_that_was_torn_is_not_listed);
     RUN(a_damaged_block_is_given_up_for_good);
     RUN(a_damaged_line_is_blanked_when_a_file_of_lines_is_resumed);

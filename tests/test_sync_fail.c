@@ -398,6 +398,33 @@ static void writers_promise_no_row_that_is_lost(void)
     fail_syncs(TRIAL(write_more_on_disk, what_is_resumed_is_saved_too));
 }
 
+/* Not when the writer is closed, but at once: it may die before. */
+static void rows_of_a_failed_sync_are_given_up_though_the_writer_dies(void)
+{
+    remove_backup();
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        facpool_backup_options backup = backup_options(FACPOOL_MODE_CREATE);
+        facpool_writer *writer = NULL;
+        bool well = facpool_writer_open(&writer, &backup, NULL, N_FACTORS, NULL) == 0 &&
+                    append_and_sync(writer, 0) == 0;
+        fail_call(CALL_SYNC, 1, FAIL_ON, EIO);
+        _exit(well && append_and_sync(writer, AT_ONCE) == FACPOOL_E_IO ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK_INT(status, 0);
+    CHECK_INT(count_rows(), AT_ONCE);
+    facpool_backup_options backup = backup_options(FACPOOL_MODE_RESUME);
+    facpool_writer *writer = NULL;
+    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, N_FACTORS, &err), err);
+    CHECK_INT(append_and_sync(writer, 0), FACPOOL_E_EXISTS);
+    CHECK_OK(append_and_sync(writer, AT_ONCE), err);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    CHECK_INT(count_rows(), 2 * AT_ONCE);
+}
+
 /* The disk itself: or none of the above would prove anything. */
 static void the_disk_forgets_what_could_not_be_synced(void)
 {
@@ -431,6 +458,7 @@ static void all_in_format(const char *suffix)
     RUN_FAILING(what_a_resume_gives_up_stays_given_up);
     RUN_FAILING(rows_before_a_failed_write_are_not_believed_unsynced);
     RUN_FAILING(writers_promise_no_row_that_is_lost);
+    RUN(rows_of_a_failed_sync_are_given_up_though_the_writer_dies);
 }
 
 int main(void)

@@ -258,6 +258,18 @@ static void mutexes_that_cannot_be_made(void)
     fail_list(TRIAL(run_once, NULL), list, N_OF(list));
 }
 
+/* A run that can't begin leaves the backup that it was to overwrite. */
+static void old_rows_are_there_unless_it_ran(int rc)
+{
+    if (rc == FACPOOL_E_SYSTEM) {
+        size_t size;
+        uint8_t *bytes = file_read(path, &size);
+        CHECK(bytes && size == part_size && memcmp(bytes, part_bytes, size) == 0);
+        free(bytes);
+    }
+    file_can_be_completed(rc);
+}
+
 static void threads_that_cannot_be_had(void)
 {
     static const injection list[] = {
@@ -276,6 +288,12 @@ static void threads_that_cannot_be_had(void)
         fail_list(TRIAL(run_fresh, file_can_be_completed), list, N_OF(list));
     }
     make_part();
+    for (size_t i = 0; i < 2; i++) { /* worker processes start when the run has begun */
+        choose_backup_run(executors[i], false, 0, false, FACPOOL_DURABILITY_GROUP);
+        fail_list(TRIAL(run_overwriting, old_rows_are_there_unless_it_ran), list, N_OF(list));
+        inner_run = run_started;
+        fail_list(TRIAL(run_overwriting, old_rows_are_there_unless_it_ran), list, N_OF(list));
+    }
     fail_list(TRIAL(append_rows, appended_rows_are_there), list, N_OF(list));
 }
 

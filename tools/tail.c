@@ -11,6 +11,9 @@
 #include <unistd.h>
 #include "print.h"
 
+/* The last rows are looked for in so many bytes first. */
+#define FIRST_STEP_BYTES ((uint64_t)64 << 10)
+
 #define POLL_MS 250
 
 static const char help[] =
@@ -52,7 +55,7 @@ typedef struct follower {
     facpool_reader *reader;
     int file;           /* the same file, open by itself: it stays when another takes its name */
     int64_t created_us; /* what compacting keeps, and overwriting does not */
-    uint64_t seen;      /* blocks whose rows are printed */
+    uint64_t seen;      /* up to where in it rows are printed */
     char **names;       /* of the factors, for the printer */
     size_t n_names;
     printer *printer;
@@ -154,7 +157,7 @@ static bool nap(void)
 /* ------------------------------------------------------------------ rows */
 
 static int ask(facpool_reader *reader, facpool_filter *filter, facpool_cursor **cursor,
-               uint64_t *total, facpool_error *err)
+               uint64_t *end, facpool_error *err)
 {
     facpool_query_stats stats = FACPOOL_QUERY_STATS_INIT;
     filter->statuses = FACPOOL_STATUS_ALL;
@@ -162,7 +165,7 @@ static int ask(facpool_reader *reader, facpool_filter *filter, facpool_cursor **
     int rc = facpool_query(reader, filter, cursor, err);
     if (!rc)
         rc = facpool_cursor_stats(*cursor, &stats, err);
-    *total = stats.blocks_total;
+    *end = stats.end_bytes;
     return rc;
 }
 
@@ -185,17 +188,17 @@ static void note_damage(follower *f, const char *message)
     f->status = TOOL_DAMAGED;
 }
 
-/* Prints the rows behind the blocks seen, but for the first `drop`. */
+/* Prints the rows behind those seen, but for the first `drop`. */
 static int print_new(follower *f, facpool_reader *reader, uint64_t drop)
 {
     facpool_error err = FACPOOL_ERROR_INIT;
     facpool_filter filter = FACPOOL_FILTER_INIT;
     facpool_batch_view batch = FACPOOL_BATCH_VIEW_INIT;
     facpool_cursor *cursor = NULL;
-    uint64_t total = 0;
-    filter.skip_blocks = f->seen;
-    int rc = ask(reader, &filter, &cursor, &total, &err);
-    while (!rc && total > f->seen && !tool_output_is_closed()) {
+    uint64_t end = 0;
+    filter.skip_bytes = f->seen;
+    int rc = ask(reader, &filter, &cursor, &end, &err);
+    while (!rc && end > f->seen && !tool_output_is_closed()) {
         rc = facpool_cursor_next_batch(cursor, &batch, &err);
         if (rc == FACPOOL_E_CORRUPT) {
             note_damage(f, err.message);
@@ -207,22 +210,22 @@ static int print_new(follower *f, facpool_reader *reader, uint64_t drop)
         rc = put(f, &batch, &drop) ? 0 : FACPOOL_E_NOMEM;
     }
     facpool_cursor_free(cursor);
-    f->seen = total;
+    f->seen = end;
     return rc ? tool_fail("%s", err.code ? err.message : "out of memory") : TOOL_OK;
 }
 
-/* How many rows there are behind the first `skip` blocks. */
+/* How many rows there are behind a place. */
 static int count_rows(facpool_reader *reader, uint64_t skip, uint64_t *n, facpool_error *err)
 {
     static const char *const no_factors[] = {NULL};
     facpool_filter filter = FACPOOL_FILTER_INIT;
     facpool_batch_view batch = FACPOOL_BATCH_VIEW_INIT;
     facpool_cursor *cursor = NULL;
-    uint64_t total;
-    filter.skip_blocks = skip;
+    uint64_t end;
+    filter.skip_bytes = skip;
     filter.columns = FACPOOL_COLUMN_STATUS;
     filter.factors = no_factors;
-    int rc = ask(reader, &filter, &cursor, &total, err);
+    int rc = ask(reader, &filter, &cursor, &end, err);
     *n = 0;
     while (!rc && ((rc = facpool_cursor_next_batch(cursor, &batch, err)) == 1 ||
                    rc == FACPOOL_E_CORRUPT)) {
@@ -239,12 +242,12 @@ static int print_last(follower *f)
     facpool_error err = FACPOOL_ERROR_INIT;
     facpool_filter filter = FACPOOL_FILTER_INIT;
     facpool_cursor *cursor = NULL;
-    uint64_t wanted = f->options->lines, total, n = 0;
-    int rc = ask(f->reader, &filter, &cursor, &total, &err);
+    uint64_t wanted = f->options->lines, end, n = 0;
+    int rc = ask(f->reader, &filter, &cursor, &end, &err);
     facpool_cursor_free(cursor);
-    f->seen = total;
-    for (uint64_t back = 1; !rc && n < wanted && f->seen > 0; back *= 2) {
-        f->seen = back < total ? total - back : 0;
+    f->seen = end;
+    for (uint64_t back = FIRST_STEP_BYTES; !rc && n < wanted && f->seen > 0; back *= 2) {
+        f->seen = back < end ? end - back : 0;
         rc = count_rows(f->reader, f->seen, &n, &err);
     }
     if (rc)

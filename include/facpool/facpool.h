@@ -707,8 +707,9 @@ typedef struct facpool_filter {
                              memory_map file that someone else cuts short while it is mapped ends
                              the process with SIGBUS when the lost part is touched; copies can't */
     int32_t reserved;
-    uint64_t skip_blocks; /* leave out rows of the first so many blocks of each backup: for
-                             following a file, with facpool_query_stats.blocks_total */
+    uint64_t skip_bytes; /* leave out what was stored before this place of each backup: for
+                            following one, with facpool_query_stats.end_bytes. Of a json file that
+                            was opened anew since, rows just before the place may come again */
 } facpool_filter;
 
 #define FACPOOL_FILTER_INIT \
@@ -763,9 +764,11 @@ typedef struct facpool_query_stats {
     uint64_t bytes_read;    /* from files, by this cursor */
     uint64_t rows_matched;  /* given out */
     uint64_t blocks_damaged; /* left out, each reported once by an error */
+    uint64_t end_bytes;      /* up to where the backup was asked: what is stored later begins there
+                                or behind it. 0 where several are; of a store of one's own, blocks */
 } facpool_query_stats;
 
-#define FACPOOL_QUERY_STATS_INIT {sizeof(facpool_query_stats), 0, 0, 0, 0, 0, 0, 0}
+#define FACPOOL_QUERY_STATS_INIT {sizeof(facpool_query_stats), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Backups that are open for questions; an open question. */
 typedef struct facpool_reader facpool_reader;

@@ -197,7 +197,7 @@ static void take_flags(fp_filter *filter, const facpool_filter *asked)
     filter->by_key = asked->order == FACPOOL_ORDER_KEY;
     filter->zero_copy = asked->require_zero_copy != 0;
     filter->copies = asked->copy != 0;
-    filter->skip_blocks = asked->skip_blocks;
+    filter->skip_bytes = asked->skip_bytes;
 }
 
 int fp_filter_init(fp_filter *out, const facpool_filter *asked, const fp_schema *schema,

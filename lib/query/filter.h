@@ -13,7 +13,7 @@ typedef struct fp_filter {
     bool by_key;          /* order by key, not as stored */
     bool zero_copy;       /* give nothing that had to be decoded or copied */
     bool copies;          /* no pointers into mapped files */
-    uint64_t skip_blocks; /* of each source: their rows are not given */
+    uint64_t skip_bytes; /* of each source: rows of blocks that end by there are not given */
     int64_t date_min;     /* inclusive; of the list where there is one */
     int64_t date_max;
     int64_t *dates; /* sorted, distinct, within the bounds; NULL: the bounds say it all */

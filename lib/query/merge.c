@@ -137,7 +137,7 @@ static int replace_first(fp_merge *m, facpool_error *err)
  * may have ok rows, of another source, that supersede ok rows. */
 static bool gives_all(const fp_question *q, const fp_scope_block *scope)
 {
-    if (q->filter.skip_blocks && q->n_sources > 1 && scope->contested)
+    if (q->filter.skip_bytes && q->n_sources > 1 && scope->contested)
         return false;
     return scope->block->all_ok || (scope->unique && q->n_sources == 1);
 }

@@ -22,6 +22,7 @@ static int hold_sources(fp_question *q, fp_source *const *sources, size_t n, fac
     for (size_t i = 0; i < n; i++) {
         q->sources[i] = fp_source_hold(sources[i]);
         q->stats.blocks_total += sources[i]->n_blocks;
+        q->stats.end_bytes = n == 1 ? sources[i]->end : 0;
         q->stats.pages_total += sources[i]->n_pages;
     }
     q->n_sources = n;

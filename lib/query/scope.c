@@ -43,6 +43,13 @@ static bool takes_part(const fp_filter *filter, const fp_block *block)
     return bits && fp_filter_may_match(filter, block);
 }
 
+/* Places in a file stay what they are, whatever is given up in it; numbers of blocks would not. */
+static bool is_skipped(const fp_question *q, const fp_block *block)
+{
+    uint64_t skipped = q->filter.skip_bytes;
+    return block->offset < skipped && block->offset + block->bytes <= skipped;
+}
+
 static int add_blocks(fp_question *q, size_t source_index, facpool_error *err)
 {
     const fp_source *source = q->sources[source_index];
@@ -61,7 +68,7 @@ static int add_blocks(fp_question *q, size_t source_index, facpool_error *err)
             .block = block,
             .source_index = (uint32_t)source_index,
             .block_index = (uint32_t)b,
-            .given = (statuses_in(block) & q->filter.statuses) != 0 && b >= q->filter.skip_blocks,
+            .given = (statuses_in(block) & q->filter.statuses) != 0 && !is_skipped(q, block),
             .unique = unique || block->all_ok};
     }
     return 0;

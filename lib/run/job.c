@@ -46,20 +46,60 @@ static void log_opening(const facpool_job *job)
     if (job->opening.tail_bytes_cut)
         job_log(job, "backup '%s' ended in a torn tail: %" PRIu64 " bytes were cut off", path,
                 job->opening.tail_bytes_cut);
-    if (job->opening.damaged_blocks + job->unreadable)
+    if (job->damaged_blocks && job->leaves_damage)
+        job_log(
+            job,
+            "backup '%s' has %" PRIu64 " damaged blocks, which stay and are reported: it holds "
+            "rows of tasks that this run does not have, and theirs may be lost. Resume a run of "
+            "all its tasks to have them computed again",
+            path, job->damaged_blocks);
+    else if (job->damaged_blocks)
         job_log(job, "backup '%s' has %" PRIu64 " damaged blocks: their tasks run again", path,
-                job->opening.damaged_blocks + job->unreadable);
+                job->damaged_blocks);
     if (job->opening.existed)
         job_log(job, "backup '%s' holds %zu of %zu tasks: %zu are left to run", path,
                 job->plan.n_done, job->plan.count, job->to_run);
 }
 
 /* Takes off what the source holds. */
-static int subtract(facpool_job *job, fp_source *source, facpool_error *err)
+static int subtract(facpool_job *job, fp_source *source, fp_plan_findings *found,
+                    facpool_error *err)
 {
-    int rc = fp_plan_subtract(&job->plan, source, job->config.backup.no_retry_failed != 0,
-                              &job->unreadable, err);
+    int rc =
+        fp_plan_subtract(&job->plan, source, job->config.backup.no_retry_failed != 0, found, err);
     job->to_run = job->plan.count - job->plan.n_done;
+    return rc;
+}
+
+static int subtract_sink(facpool_job *job, fp_sink *sink, fp_plan_findings *found,
+                         facpool_error *err)
+{
+    fp_source *source = NULL;
+    int rc = fp_sink_source(sink, &source, err);
+    if (!rc)
+        rc = subtract(job, source, found, err);
+    fp_source_release(source);
+    return rc;
+}
+
+/* Takes off what is there. A file's damaged blocks are given up, to be computed again, where they
+ * are this run's: all of their keys are its tasks; or some can't be read, but all that can be read
+ * in the file are. What may be another run's stays, and who asks is told. */
+static int resume_backup(facpool_job *job, fp_sink *sink, facpool_error *err)
+{
+    fp_plan_findings found = {0};
+    uint64_t n_left = 0;
+    int rc = subtract_sink(job, sink, &found, err);
+    job->damaged_blocks = job->opening.damaged_blocks;
+    if (!rc && job->opening.keeps_damage) {
+        rc = fp_sink_give_up(sink, found.has_others ? found.is_ours : NULL, &n_left, err);
+        if (!rc)
+            rc = subtract_sink(job, sink, &found, err);
+    } else {
+        job->damaged_blocks += found.unreadable;
+    }
+    job->leaves_damage = n_left > 0;
+    fp_plan_findings_free(&found);
     return rc;
 }
 
@@ -75,16 +115,11 @@ static int open_backup(facpool_job *job, facpool_error *err)
 {
     const fp_config *config = &job->config;
     fp_sink *sink = NULL;
-    fp_source *source = NULL;
     int rc = fp_sink_open(&sink, &config->backup, &config->schema, &job->opening, err);
     if (rc)
         return rc;
-    if (job->opening.existed) {
-        rc = fp_sink_source(sink, &source, err);
-        if (!rc)
-            rc = subtract(job, source, err);
-        fp_source_release(source);
-    }
+    if (job->opening.existed)
+        rc = resume_backup(job, sink, err);
     if (rc) {
         fp_sink_close(sink, NULL);
         return rc;
@@ -137,7 +172,7 @@ static int look_at_backup(facpool_job *job, facpool_error *err)
     if (rc)
         return fp_error_copy(err, &cause);
     remember_file(job, &source->schema);
-    job->opening.damaged_blocks = source->n_damaged;
+    fp_plan_findings found = {0};
     if (config->backup.mode == FACPOOL_MODE_CREATE) {
         rc = fp_fail(err, FACPOOL_E_EXISTS,
                      "backup '%s' exists: resume it, overwrite it, or choose another file",
@@ -147,8 +182,11 @@ static int look_at_backup(facpool_job *job, facpool_error *err)
         if (!rc)
             rc = fp_schema_match_tag(&source->schema, &config->schema, config->backup_path, err);
         if (!rc)
-            rc = subtract(job, source, err);
+            rc = subtract(job, source, &found, err);
     }
+    job->damaged_blocks = source->n_damaged + found.unreadable;
+    job->leaves_damage = found.has_others;
+    fp_plan_findings_free(&found);
     fp_source_release(source);
     return rc;
 }
@@ -435,12 +473,14 @@ static bool is_complete(const facpool_job *job)
     return good + failed == job->to_run;
 }
 
-/* How the job ended: 0 only where nothing is left. */
+/* How the job ended: 0 only where nothing is left. That rows could not be stored, which only
+ * closing may have found, weighs more than a task that failed or a caller who cancelled. */
 static int verdict(facpool_job *job, int close_rc, facpool_error *error)
 {
     int stopped = atomic_load(&job->stop_code);
-    bool was_cancel = !stopped || stopped == FACPOOL_E_CANCELLED;
-    if (!was_cancel) {
+    if (stopped == FACPOOL_E_CANCELLED || (stopped == FACPOOL_E_TASK && close_rc))
+        stopped = 0;
+    if (stopped) {
         *error = job->stop_error;
         return stopped;
     }
@@ -470,6 +510,11 @@ int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err)
     }
     job_free(job);
     return rc ? fp_error_copy(err, &error) : 0;
+}
+
+int fp_job_begin(facpool_job *job, facpool_error *err)
+{
+    return job->writer ? fp_writer_begin(job->writer, err) : 0;
 }
 
 void fp_job_abandon(facpool_job *job)

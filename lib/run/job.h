@@ -39,8 +39,9 @@ struct facpool_job {
     size_t to_run;             /* tasks that were left when the job opened */
     uint64_t failures_allowed; /* so many before the first good task stop the job */
     fp_sink_opening opening;
-    uint64_t unreadable;   /* blocks of the backup that resume could not read */
-    uint64_t rows_written; /* once the writer is closed */
+    uint64_t damaged_blocks; /* of the backup, when it was opened */
+    bool leaves_damage;      /* rows of other tasks may be lost with them */
+    uint64_t rows_written;   /* once the writer is closed */
     uint64_t rows_durable;
     int64_t write_ns;
     int64_t began_ns;
@@ -103,6 +104,9 @@ int fp_job_collect(void *job, uint32_t lane, facpool_error *err);
 int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err);
 
 /* Ends a job that never began: no result. */
+/* The last step before tasks are given out, when nothing can keep them from running any more: a
+ * backup that is overwritten is replaced now. Errors: BUSY, IO, NOMEM. */
+int fp_job_begin(facpool_job *job, facpool_error *err);
 void fp_job_abandon(facpool_job *job);
 
 #endif

@@ -7,7 +7,16 @@
 int facpool_job_open(facpool_job **out, const facpool_tasks *tasks,
                      const facpool_run_options *options, facpool_error *err)
 {
-    return fp_job_open(out, tasks, options, FP_CONFIG_JOB, err);
+    facpool_job *job;
+    int rc = fp_job_open(out ? &job : NULL, tasks, options, FP_CONFIG_JOB, err);
+    if (rc)
+        return rc;
+    rc = fp_job_begin(job, err);
+    if (rc)
+        fp_job_abandon(job);
+    else
+        *out = job;
+    return rc;
 }
 
 static fp_worker *worker_of(facpool_job *job, uint32_t number, facpool_error *err)

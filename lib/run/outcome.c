@@ -36,7 +36,7 @@ static void describe_run(facpool_report *r, const facpool_job *job)
     r->new_tasks = r->total - r->resumed - r->retry_failed - r->retry_timeout - r->retry_crashed;
     r->rows_written = job->rows_written;
     r->rows_durable = job->rows_durable;
-    r->damaged_blocks = job->opening.damaged_blocks + job->unreadable;
+    r->damaged_blocks = job->damaged_blocks;
     r->tail_bytes_cut = job->opening.tail_bytes_cut;
     r->workers = job->config.run.workers;
     r->write_s = (double)job->write_ns / 1e9;

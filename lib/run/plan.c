@@ -117,6 +117,7 @@ typedef struct failed_row {
 typedef struct subtraction {
     fp_plan *plan;
     bool keep_failed;
+    bool has_others; /* the block at hand */
     fp_key_matcher matcher;
     fp_read_context context;
     /* columns of one block */
@@ -144,8 +145,9 @@ static int subtraction_init(subtraction *s, fp_plan *plan, bool keep_failed, fac
     s->timestamps = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->timestamps);
     s->statuses = fp_alloc(a, FP_BLOCK_ROWS);
     s->positions = fp_alloc(a, FP_BLOCK_ROWS * sizeof *s->positions);
-    if (!plan->done)
-        plan->done = fp_alloc_zero(a, plan->count / 64 + 1, sizeof *plan->done);
+    fp_free(a, plan->done);
+    plan->done = fp_alloc_zero(a, plan->count / 64 + 1, sizeof *plan->done);
+    memset(plan->retry, 0, sizeof plan->retry);
     if (!s->dates || !s->codes || !s->timestamps || !s->statuses || !s->positions || !plan->done)
         return fp_fail_nomem(err, FP_BLOCK_ROWS * 32 + plan->count / 8);
     return 0;
@@ -184,12 +186,14 @@ static int remember_failed(subtraction *s, size_t row, facpool_error *err)
     return 0;
 }
 
-/* Takes over the rows of one block, whose columns have been read. */
-static int subtract_rows(subtraction *s, const fp_block *block, facpool_error *err)
+/* Takes over n rows of one block, whose columns have been read. */
+static int subtract_rows(subtraction *s, const fp_block *block, size_t n, facpool_error *err)
 {
-    for (size_t i = 0; i < block->n_rows; i++) {
-        if (s->positions[i] == FP_POSITION_NONE)
+    for (size_t i = 0; i < n; i++) {
+        if (s->positions[i] == FP_POSITION_NONE) {
+            s->has_others = true;
             continue;
+        }
         uint8_t status = block->all_ok ? FACPOOL_STATUS_OK : s->statuses[i];
         if (status == FACPOOL_STATUS_OK || status == FACPOOL_STATUS_SKIPPED || s->keep_failed) {
             mark_done(s->plan, s->positions[i]);
@@ -202,32 +206,71 @@ static int subtract_rows(subtraction *s, const fp_block *block, facpool_error *e
     return 0;
 }
 
-static int subtract_block(subtraction *s, fp_source *source, size_t at, facpool_error *err)
+static int subtract_pages(subtraction *s, fp_open_block *open, uint32_t first, uint32_t n_pages,
+                          size_t n_rows, facpool_error *err)
+{
+    fp_read_context *context = &s->context;
+    int rc = fp_source_copy(open, context, FP_COLUMN_DATE, first, n_pages, s->dates,
+                            sizeof *s->dates, err);
+    if (!rc)
+        rc = fp_source_copy(open, context, FP_COLUMN_CODE, first, n_pages, s->codes,
+                            sizeof *s->codes, err);
+    if (!rc && !open->block->all_ok) {
+        rc = fp_source_copy(open, context, FP_COLUMN_STATUS, first, n_pages, s->statuses, 1, err);
+        if (!rc)
+            rc = fp_source_copy(open, context, FP_COLUMN_TIMESTAMP, first, n_pages, s->timestamps,
+                                sizeof *s->timestamps, err);
+    }
+    if (rc)
+        return rc;
+    fp_key_matcher_find(&s->matcher, s->dates, s->codes, n_rows, s->positions);
+    return subtract_rows(s, open->block, n_rows, err);
+}
+
+/* Keys of one page can't be read: those of the others can. */
+static int subtract_page_by_page(subtraction *s, fp_open_block *open, facpool_error *err)
+{
+    int rc = 0;
+    for (uint32_t page = 0; !rc && page < open->block->n_pages; page++) {
+        rc = subtract_pages(s, open, page, 1, open->pages[page].n_rows, err);
+        if (rc == FACPOOL_E_CORRUPT)
+            rc = 0;
+    }
+    return rc;
+}
+
+/* *readable: all of its keys could be read. */
+static int subtract_block(subtraction *s, fp_source *source, size_t at, bool *readable,
+                          facpool_error *err)
 {
     const fp_block *block = &source->blocks[at];
     fp_open_block *open = NULL;
+    s->has_others = false;
     int rc = source->type->open_block(source, at, &s->context, &open, err);
-    if (rc)
-        return rc;
-    rc = fp_source_copy(open, &s->context, FP_COLUMN_DATE, 0, block->n_pages, s->dates,
-                        sizeof *s->dates, err);
-    if (!rc)
-        rc = fp_source_copy(open, &s->context, FP_COLUMN_CODE, 0, block->n_pages, s->codes,
-                            sizeof *s->codes, err);
-    if (!rc && !block->all_ok) {
-        rc = fp_source_copy(open, &s->context, FP_COLUMN_STATUS, 0, block->n_pages, s->statuses, 1,
-                            err);
-        if (!rc)
-            rc = fp_source_copy(open, &s->context, FP_COLUMN_TIMESTAMP, 0, block->n_pages,
-                                s->timestamps, sizeof *s->timestamps, err);
-    }
     if (!rc)
         rc = fp_key_matcher_use(&s->matcher, open->codes, err);
-    if (!rc) {
-        fp_key_matcher_find(&s->matcher, s->dates, s->codes, block->n_rows, s->positions);
-        rc = subtract_rows(s, block, err);
+    bool opened = !rc;
+    if (opened)
+        rc = subtract_pages(s, open, 0, block->n_pages, block->n_rows, err);
+    *readable = rc != FACPOOL_E_CORRUPT;
+    if (!*readable)
+        rc = opened ? subtract_page_by_page(s, open, err) : 0;
+    if (open)
+        source->type->close_block(open);
+    return rc;
+}
+
+static int subtract_blocks(subtraction *s, fp_source *source, fp_plan_findings *found,
+                           facpool_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < source->n_blocks; i++) {
+        bool readable;
+        rc = subtract_block(s, source, i, &readable, err);
+        found->unreadable += !readable;
+        found->has_others = found->has_others || s->has_others;
+        found->is_ours[i] = readable && !s->has_others;
     }
-    source->type->close_block(open);
     return rc;
 }
 
@@ -253,23 +296,26 @@ static void count_retries(subtraction *s)
     }
 }
 
-int fp_plan_subtract(fp_plan *plan, fp_source *source, bool keep_failed, uint64_t *n_unreadable,
+void fp_plan_findings_free(fp_plan_findings *found)
+{
+    fp_free(NULL, found->is_ours);
+    *found = (fp_plan_findings){0};
+}
+
+int fp_plan_subtract(fp_plan *plan, fp_source *source, bool keep_failed, fp_plan_findings *found,
                      facpool_error *err)
 {
     subtraction s;
-    uint64_t unreadable = 0;
+    fp_plan_findings_free(found);
+    found->is_ours = fp_alloc(NULL, source->n_blocks);
+    if (!found->is_ours)
+        return fp_fail_nomem(err, source->n_blocks);
     int rc = subtraction_init(&s, plan, keep_failed, err);
-    for (size_t i = 0; !rc && i < source->n_blocks; i++) {
-        rc = subtract_block(&s, source, i, err);
-        if (rc == FACPOOL_E_CORRUPT) {
-            unreadable++;
-            rc = 0;
-        }
-    }
+    if (!rc)
+        rc = subtract_blocks(&s, source, found, err);
     if (!rc) {
         count_retries(&s);
         plan->n_done = plan->count - fp_plan_left(plan, 0, plan->count);
-        *n_unreadable = unreadable;
     }
     subtraction_free(&s);
     if (!rc && plan->n_done == 0) {

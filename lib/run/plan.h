@@ -24,9 +24,19 @@ int fp_plan_init(fp_plan *out, const facpool_tasks *tasks, int32_t group_by,
                  const facpool_allocator *allocator, facpool_error *err);
 void fp_plan_free(fp_plan *plan);
 
-/* Takes off the tasks that have an ok or skipped row in the source (with keep_failed: any row).
- * Blocks that can't be read count as not there; *n_unreadable gets how many. Errors: IO, NOMEM. */
-int fp_plan_subtract(fp_plan *plan, fp_source *source, bool keep_failed, uint64_t *n_unreadable,
+/* What subtracting a backup found. */
+typedef struct fp_plan_findings {
+    uint64_t
+        unreadable;   /* blocks of which some keys can't be read: their rows count as not there */
+    bool has_others;  /* rows of keys that are no tasks of the plan */
+    uint8_t *is_ours; /* one a block of the source: all of its keys are tasks of the plan; owned */
+} fp_plan_findings;
+
+void fp_plan_findings_free(fp_plan_findings *found);
+
+/* Takes off the tasks that have an ok or skipped row in the source (with keep_failed: any row);
+ * what an earlier call took off is forgotten. *found is filled anew. Errors: IO, NOMEM. */
+int fp_plan_subtract(fp_plan *plan, fp_source *source, bool keep_failed, fp_plan_findings *found,
                      facpool_error *err);
 
 static inline bool fp_plan_is_done(const fp_plan *plan, size_t position)

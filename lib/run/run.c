@@ -12,7 +12,8 @@ struct facpool_run_handle {
     facpool_job *job;
     fp_ticker ticker;
     fp_thread driver;
-    fp_lock lock; /* guards over; woken when it is set */
+    fp_lock lock;                         /* guards what follows; woken when some of it is set */
+    enum { WAITS, GOES, GIVEN_UP } state; /* of the driver's thread */
     bool over;
     const facpool_allocator *allocator; /* the job's, copied below */
     facpool_allocator own_allocator;
@@ -20,10 +21,24 @@ struct facpool_run_handle {
 
 /* ------------------------------------------------------------------ driving a job */
 
+/* The thread is there before the job begins, which replaces what a backup held: a run that can't
+ * begin leaves it. */
+static bool may_go(facpool_run_handle *run)
+{
+    fp_lock_enter(&run->lock);
+    while (run->state == WAITS)
+        fp_lock_wait(&run->lock);
+    bool goes = run->state == GOES;
+    fp_lock_leave(&run->lock);
+    return goes;
+}
+
 static void *drive(void *arg)
 {
     facpool_run_handle *run = arg;
     facpool_job *job = run->job;
+    if (!may_go(run))
+        return NULL;
     /* Errors stop the job, which keeps them. */
     if (job->config.run.executor == FACPOOL_EXECUTOR_OMP && !job->config.run.dry_run)
         fp_exec_omp(job, NULL);
@@ -74,9 +89,28 @@ static int open_run(facpool_run_handle **out, const facpool_tasks *tasks,
     return 0;
 }
 
+static void give_up_run(facpool_run_handle *run)
+{
+    fp_job_abandon(run->job);
+    run_free(run);
+}
+
+/* Starts the job on a thread of its own, or frees the run. */
 static int start_driver(facpool_run_handle *run, facpool_error *err)
 {
-    return fp_thread_start(&run->driver, drive, run, err);
+    int rc = fp_thread_start(&run->driver, drive, run, err);
+    if (!rc) {
+        rc = fp_job_begin(run->job, err);
+        fp_lock_enter(&run->lock);
+        run->state = rc ? GIVEN_UP : GOES;
+        fp_lock_wake_all(&run->lock);
+        fp_lock_leave(&run->lock);
+    }
+    if (rc) {
+        fp_thread_join(&run->driver);
+        give_up_run(run);
+    }
+    return rc;
 }
 
 static int end_run(facpool_run_handle *run, facpool_result **out, facpool_error *err)
@@ -145,15 +179,17 @@ int facpool_run(const facpool_tasks *tasks, const facpool_run_options *options,
     if (job->config.run.dry_run)
         return end_run(run, out, err);
     if (job->config.run.executor == FACPOOL_EXECUTOR_SERIAL) {
+        rc = fp_job_begin(job, err);
+        if (rc) {
+            give_up_run(run);
+            return rc;
+        }
         fp_exec_serial(job, needs_ticks(job) ? tick_between : NULL, &run->ticker, NULL);
         return end_run(run, out, err);
     }
     rc = start_driver(run, err);
-    if (rc) {
-        fp_job_abandon(job);
-        run_free(run);
+    if (rc)
         return rc;
-    }
     wait_until_over(run);
     return end_run(run, out, err);
 }
@@ -166,13 +202,9 @@ int facpool_run_start(facpool_run_handle **out, const facpool_tasks *tasks,
     if (rc)
         return rc;
     rc = start_driver(run, err);
-    if (rc) {
-        fp_job_abandon(run->job);
-        run_free(run);
-        return rc;
-    }
-    *out = run;
-    return 0;
+    if (!rc)
+        *out = run;
+    return rc;
 }
 
 int facpool_run_poll(facpool_run_handle *run, facpool_progress *progress, facpool_error *err)

@@ -440,6 +440,11 @@ int fp_writer_open(fp_writer **out, fp_sink *sink, const fp_writer_config *confi
     return 0;
 }
 
+int fp_writer_begin(fp_writer *w, facpool_error *err)
+{
+    return fp_sink_begin(w->sink, err);
+}
+
 int fp_writer_poll(fp_writer *w, facpool_error *err)
 {
     if (w->threaded)

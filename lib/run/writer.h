@@ -72,6 +72,9 @@ typedef struct fp_writer_totals {
     int64_t write_ns; /* encoding, writing and syncing, summed over threads */
 } fp_writer_totals;
 
+/* fp_sink_begin for its sink: before the first row. */
+int fp_writer_begin(fp_writer *writer, facpool_error *err);
+
 /* Writes what waits (unless it has failed), closes the sink, frees the writer, also on error. */
 int fp_writer_close(fp_writer *writer, fp_writer_totals *totals, facpool_error *err);
 

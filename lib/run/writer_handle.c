@@ -113,7 +113,15 @@ static int open_sink(facpool_writer *w, const facpool_backup_options *options,
                                .codes = &w->codes,
                                .options = options,
                                .keys_repeat = true};
-    return fp_writer_open(&w->writer, sink, &config, err);
+    rc = fp_writer_open(&w->writer, sink, &config, err);
+    if (rc)
+        return rc;
+    rc = fp_writer_begin(w->writer, err);
+    if (rc) {
+        fp_writer_totals nothing;
+        (void)fp_writer_close(w->writer, &nothing, NULL);
+    }
+    return rc;
 }
 
 int facpool_writer_open(facpool_writer **out, const facpool_backup_options *backup,

@@ -164,13 +164,14 @@ static uint64_t end_bytes_of(const uint8_t *end, uint64_t most)
     return is_end && bytes % FP_BLOCK_ALIGNMENT == 0 && bytes < most ? bytes : 0;
 }
 
-int fp_arrow_find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err)
+int fp_arrow_find_index(const fp_place *place, uint64_t *offset, bool *sound, facpool_error *err)
 {
     fp_window *window = place->window;
     uint64_t size = window->size, least = place->header_end + FP_ARROW_TRAILER_BYTES;
     const uint8_t *bytes;
     size_t got;
-    *found = false;
+    *offset = 0;
+    *sound = false;
     if (size < least + FP_BLOCK_ALIGNMENT || size % FP_BLOCK_ALIGNMENT != 0)
         return 0;
     uint64_t back = size - place->header_end;
@@ -200,7 +201,7 @@ int fp_arrow_find_index(const fp_place *place, uint64_t *offset, bool *found, fa
     rc = check_arrow_parts(place, at, size, trailer, &check, err);
     if (rc)
         return rc;
-    *found = check.damaged_parts == 0;
+    *sound = check.damaged_parts == 0;
     *offset = at;
     return 0;
 }

@@ -92,7 +92,7 @@ void fp_binary_seal(fp_encoded_block *block, const fp_seal *seal);
 int fp_binary_encode_index(const fp_schema *schema, const fp_log_index *index,
                            fp_index_counts counts, const fp_seal *seal, fp_buffer *out,
                            facpool_error *err);
-int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err);
+int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *sound, facpool_error *err);
 int fp_binary_parse_index(const fp_place *place, uint64_t offset, fp_parsed_index *out,
                           facpool_error *err);
 bool fp_binary_trailer_is_sound(const uint8_t *trailer, const fp_schema *schema,

@@ -77,11 +77,12 @@ bool fp_binary_trailer_is_sound(const uint8_t *trailer, const fp_schema *schema,
 }
 
 /* The offset that the trailer at the end of the file gives. */
-int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err)
+int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *sound, facpool_error *err)
 {
     fp_window *window = place->window;
     uint64_t size = window->size;
-    *found = false;
+    *offset = 0;
+    *sound = false;
     if (size < place->header_end + FP_BLOCK_ALIGNMENT || size % FP_BLOCK_ALIGNMENT != 0)
         return 0;
     const uint8_t *trailer;
@@ -95,9 +96,10 @@ int fp_binary_find_index(const fp_place *place, uint64_t *offset, bool *found, f
     if (rc || got < FP_TRAILER_BYTES)
         return rc;
     uint64_t at = fp_load_u64(trailer + FP_TRAILER_INDEX_OFFSET);
-    *found = at >= place->header_end && at < size &&
+    *sound = at >= place->header_end && at < size &&
              fp_binary_trailer_is_sound(trailer, place->schema, at, size - at);
-    *offset = at;
+    if (*sound)
+        *offset = at;
     return 0;
 }
 

@@ -45,10 +45,17 @@ int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index
 int fp_log_find_entry(const fp_format *format, const fp_place *place, const fp_log_index *index,
                       size_t i, bool *is_there, facpool_error *err);
 
-/* Takes blocks that fail their checks off the list, for good once an index block says so; *n gets
- * how many, those that could not be listed at all included. Errors: IO, NOMEM. */
-int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
-                           fp_log_contents *contents, uint64_t *n, facpool_error *err);
+/* Checks every byte of the blocks that are listed, and marks the damaged ones. Errors: IO, NOMEM.
+ */
+int fp_log_find_damaged(const fp_format *format, const fp_place *place, fp_log_contents *contents,
+                        facpool_error *err);
+
+/* How many blocks are damaged: those that could not be listed, and those that are marked. */
+uint64_t fp_log_n_damaged(const fp_log_contents *contents);
+
+/* Takes marked blocks off the list, for good once an index block says so; with `blocks` only those
+ * whose flag there is set. Returns how many. */
+size_t fp_log_take_off_damaged(fp_log_contents *contents, const uint8_t *blocks);
 
 /* ------------------------------------------------------------------ reading */
 
@@ -112,6 +119,7 @@ typedef struct fp_log_settings {
     int32_t durability;
     int32_t compression_level; /* as the user gave it */
     bool hidden;               /* a new file gets its name when it is closed, whole */
+    bool waits;                /* one that replaces another gets it by fp_log_appear */
     bool keep_identity;        /* a new file has the id and the time of the schema that is given */
 } fp_log_settings;
 
@@ -123,7 +131,7 @@ typedef struct fp_log {
     fp_log_file *reading; /* for snapshots: they must not hold the lock. NULL while hidden */
     int32_t durability;
     int32_t level;  /* of zstd; negative: none */
-    char *hidden;   /* the name it gets when it is closed; NULL: it has its name */
+    char *hidden;   /* the name it is to get; NULL: it has its name */
     bool replaces;  /* then: a file that is there */
     fp_file victim; /* that file, whose lock is held */
 
@@ -143,16 +151,27 @@ typedef struct fp_log {
 int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema *wanted,
                   fp_file *victim, facpool_error *err);
 
+/* Gives a new file that waits its name; one that has it is left as it is. Nothing has been appended
+ * yet. Errors: BUSY, IO, NOMEM: what it was to replace is as it was. */
+int fp_log_appear(fp_log *log, facpool_error *err);
+
 /* What resuming a file found. */
 typedef struct fp_log_findings {
-    uint64_t damaged_blocks;
+    uint64_t damaged_blocks; /* all that are; wanted NULL: that can't be listed */
     uint64_t tail_bytes_cut;
 } fp_log_findings;
 
 /* Continues a file that is open for writing and locked; takes *file over on success. wanted NULL:
- * whatever factors and tag it has. Errors: MISMATCH, CORRUPT, IO, ... */
+ * whatever factors and tag it has. What is damaged stays, and stays reported. Errors: MISMATCH,
+ * CORRUPT, IO, ... */
 int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
                   const fp_schema *wanted, fp_log_findings *findings, facpool_error *err);
+
+/* Gives up what is damaged in a file that was just resumed with `wanted`: the caller will store its
+ * rows again; no reader sees any of it from now on, nor is told of it. `blocks`: NULL, all of it;
+ * else a flag a listed block, and what can't be listed stays. *n_left gets how much is still
+ * damaged. Errors: IO, NOMEM. */
+int fp_log_give_up(fp_log *log, const uint8_t *blocks, uint64_t *n_left, facpool_error *err);
 
 /* These may be called by any number of threads at once. After an error all give it again. */
 int fp_log_append(fp_log *log, const fp_batch *batch, facpool_error *err);
@@ -165,6 +184,11 @@ int fp_log_source_of(fp_log *log, fp_source **out, facpool_error *err);
 /* Ends the file well (index, sync, its name if it is hidden), frees the log, also on error. */
 int fp_log_close(fp_log *log, facpool_error *err);
 void fp_log_free(fp_log *log); /* as it is: a hidden file is gone */
+
+/* Gives a hidden file its name: all that was appended is on the disk first, whatever the
+ * durability. Writers keep away from a locked file that is to be replaced; others may have moved
+ * one in its place (BUSY). Lock held. */
+int fp_log_publish(fp_log *log, facpool_error *err);
 
 /* Writes spaces over n bytes of a file of lines. */
 int fp_log_blank(const fp_file *file, uint64_t offset, uint64_t n, facpool_error *err);
@@ -185,6 +209,7 @@ typedef struct fp_file_choice {
     const fp_format *format;
     bool named; /* by the caller: a file of another format is not continued */
     bool hidden;
+    bool waits;
     const fp_schema *identity; /* NULL, or whose id and time a new file has */
 } fp_file_choice;
 
@@ -193,5 +218,13 @@ extern const facpool_sink_type fp_file_sink_type;
 
 /* Closes a state that is writing without ending its file well. */
 void fp_file_sink_discard(void *state);
+
+/* Whether a state that is writing waits for fp_file_sink_appear (fp_log_appear for it); then *schema
+ * gets its file's id and time. */
+bool fp_file_sink_waits(const void *state, fp_schema *schema);
+int fp_file_sink_appear(void *state, facpool_error *err);
+
+/* fp_log_give_up for a state that is writing. */
+int fp_file_sink_give_up(void *state, const uint8_t *blocks, uint64_t *n_left, facpool_error *err);
 
 #endif

@@ -154,11 +154,11 @@ static int count_lost_rows(const fp_log_source *source, const fp_place *place,
 {
     fp_parsed_index parsed;
     uint64_t offset;
-    bool found;
-    int rc = source->format->find_index(place, &offset, &found, err);
-    if (!rc && found)
+    bool is_sound;
+    int rc = source->format->find_index(place, &offset, &is_sound, err);
+    if (!rc && is_sound)
         rc = source->format->parse_index(place, offset, &parsed, err);
-    if (rc || !found || !parsed.found)
+    if (rc || !is_sound || !parsed.found)
         return rc;
     const fp_log_index *walked = &source->contents.index;
     size_t at = 0;

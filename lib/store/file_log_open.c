@@ -117,7 +117,7 @@ static int publish_now(fp_log *log, const char *path, bool replace, facpool_erro
     return rc ? rc : open_reading(log, path, err);
 }
 
-/* Takes note of the name that the file is to get when it is closed. */
+/* Takes note of the name that the file is to get. */
 static int publish_later(fp_log *log, const char *path, fp_file *victim, facpool_error *err)
 {
     log->hidden = fp_strdup(NULL, path);
@@ -143,15 +143,29 @@ int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema
     rc = name_file(&log->schema, log->format, wanted, settings->keep_identity, err);
     if (!rc)
         rc = write_header(log, settings->path, victim, err);
+    bool later = settings->hidden || (settings->waits && victim);
     if (!rc)
-        rc = settings->hidden ? publish_later(log, settings->path, victim, err)
-                              : publish_now(log, settings->path, victim != NULL, err);
+        rc = later ? publish_later(log, settings->path, victim, err)
+                   : publish_now(log, settings->path, victim != NULL, err);
     if (rc) {
         fp_log_free(log);
         return rc;
     }
     *out = log;
     return 0;
+}
+
+int fp_log_appear(fp_log *log, facpool_error *err)
+{
+    if (!log->hidden)
+        return 0;
+    int rc = fp_file_sync(&log->file, err);
+    if (!rc)
+        rc = fp_log_publish(log, err);
+    if (rc)
+        return rc;
+    fp_file_close(&log->victim); /* a place for the one that is opened now */
+    return open_reading(log, log->file.path, err);
 }
 
 /* A newline now and then: a line that is longer than any row is never called blank. */
@@ -182,28 +196,6 @@ void fp_log_write_again(const fp_file *file, uint64_t from, uint64_t end)
     }
 }
 
-/* Gives damaged lines up, so that other programs can read the file, and no reader complains for
- * ever: the one thing that is ever overwritten in a file. What they held is run again. */
-static int blank_bad_lines(fp_log *log, const fp_place *place, uint64_t *n, facpool_error *err)
-{
-    fp_log_contents *contents = &log->contents;
-    uint64_t n_blanked = 0;
-    for (uint64_t at = 0, bad, bytes; contents->counts.damaged; at = bad + bytes + 1) {
-        int rc = log->format->lines->find_bad_line(place, at, contents->end, &bad, &bytes, err);
-        if (!rc && bad == UINT64_MAX)
-            break;
-        if (!rc)
-            rc = fp_log_blank(&log->file, bad, bytes, err);
-        if (rc)
-            return rc;
-        n_blanked++;
-    }
-    contents->counts.given_up += n_blanked;
-    contents->counts.damaged = 0;
-    *n = n_blanked;
-    return 0;
-}
-
 /* A file of lines may end within its first row: then there is nothing in it to go by, and nothing
  * to lose. The error of reading its header stands where it is something else. */
 static int take_over_beginning(fp_log *log, fp_window *window, const fp_schema *wanted,
@@ -218,22 +210,26 @@ static int take_over_beginning(fp_log *log, fp_window *window, const fp_schema *
     return rc;
 }
 
-/* Finds the blocks. One who goes on writing (wanted is given) runs the tasks of damaged blocks
- * again: those blocks must not be read any more, or some of their rows would be there twice. */
-static int take_over_blocks(fp_log *log, const fp_place *place, bool goes_on, uint64_t *n_given_up,
-                            facpool_error *err)
+/* Finds the blocks, and for one who goes on writing (wanted is given) what is damaged. Where an
+ * index is lost, it may have given blocks up whose rows are there again: damaged ones are not
+ * listed any more, only counted. */
+static int take_over_blocks(fp_log *log, const fp_place *place, bool goes_on, facpool_error *err)
 {
-    int rc = fp_log_find_contents(log->format, place, true, &log->contents, err);
-    if (rc || !goes_on)
+    fp_log_contents *contents = &log->contents;
+    int rc = fp_log_find_contents(log->format, place, true, contents, err);
+    if (rc || !goes_on || log->format->lines)
         return rc;
-    return log->format->lines
-               ? blank_bad_lines(log, place, n_given_up, err)
-               : fp_log_give_up_damaged(log->format, place, &log->contents, n_given_up, err);
+    rc = fp_log_find_damaged(log->format, place, contents, err);
+    if (!rc && contents->lost_index) {
+        contents->counts.damaged += fp_log_take_off_damaged(contents, NULL);
+        contents->closed = false;
+    }
+    return rc;
 }
 
 /* Reads the header, compares it with what is wanted, and finds the blocks. */
 static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uint64_t *file_bytes,
-                     uint64_t *n_given_up, facpool_error *err)
+                     facpool_error *err)
 {
     fp_window window;
     int rc = fp_window_init(&window, &log->file, OPEN_AHEAD_BYTES, err);
@@ -251,7 +247,7 @@ static int take_over(fp_log *log, const char *path, const fp_schema *wanted, uin
             rc = fp_schema_match_tag(schema, wanted, path, err);
         fp_place place = {.window = &window, .schema = schema, .header_end = header_end};
         if (!rc)
-            rc = take_over_blocks(log, &place, wanted != NULL, n_given_up, err);
+            rc = take_over_blocks(log, &place, wanted != NULL, err);
     }
     *file_bytes = window.size;
     fp_window_free(&window);
@@ -287,17 +283,12 @@ int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
     if (rc)
         return rc;
     log->file = *file;
-    uint64_t file_bytes = 0, n_given_up = 0, end;
-    rc = take_over(log, settings->path, wanted, &file_bytes, &n_given_up, err);
+    uint64_t file_bytes = 0, end;
+    rc = take_over(log, settings->path, wanted, &file_bytes, err);
     end = log->contents.end;
     log->begun_at = end;
     if (!rc)
         rc = settle(log, settings->path, file_bytes, err);
-    if (!rc && n_given_up) {
-        fp_lock_enter(&log->lock);
-        rc = fp_log_end_well(log, err);
-        fp_lock_leave(&log->lock);
-    }
     if (!rc)
         rc = open_reading(log, settings->path, err);
     if (rc) {
@@ -306,8 +297,65 @@ int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
         return rc;
     }
     *file = (fp_file)FP_FILE_CLOSED;
-    findings->damaged_blocks = wanted ? n_given_up : log->contents.counts.damaged;
+    findings->damaged_blocks = fp_log_n_damaged(&log->contents);
     findings->tail_bytes_cut = file_bytes - end;
     *out = log;
     return 0;
+}
+
+/* ------------------------------------------------------------------ giving up what is damaged */
+
+/* Damaged lines are blanked, so that other programs can read the file: the one thing that is ever
+ * overwritten in a file. */
+static int blank_bad_lines(fp_log *log, facpool_error *err)
+{
+    fp_log_contents *contents = &log->contents;
+    fp_window window;
+    int rc = fp_window_init(&window, &log->file, OPEN_AHEAD_BYTES, err);
+    if (rc)
+        return rc;
+    fp_place place = {
+        .window = &window, .schema = &log->schema, .header_end = contents->header_end};
+    for (uint64_t at = 0, bad, bytes; contents->counts.damaged; at = bad + bytes + 1) {
+        rc = log->format->lines->find_bad_line(&place, at, contents->end, &bad, &bytes, err);
+        if (!rc && bad != UINT64_MAX)
+            rc = fp_log_blank(&log->file, bad, bytes, err);
+        if (rc || bad == UINT64_MAX)
+            break;
+        contents->counts.given_up++;
+        if (contents->durable_end > bad)
+            contents->durable_end = bad; /* for the next sync */
+    }
+    fp_window_free(&window);
+    if (!rc)
+        contents->counts.damaged = 0;
+    return rc;
+}
+
+/* An index block without them takes damaged blocks off the list for good. */
+static void take_off_damaged(fp_log_contents *contents, const uint8_t *blocks)
+{
+    uint64_t n = fp_log_take_off_damaged(contents, blocks);
+    if (!blocks) {
+        n += contents->counts.damaged;
+        contents->counts.damaged = 0;
+    }
+    contents->counts.given_up += n;
+    contents->closed = contents->closed && n == 0;
+}
+
+int fp_log_give_up(fp_log *log, const uint8_t *blocks, uint64_t *n_left, facpool_error *err)
+{
+    fp_lock_enter(&log->lock);
+    uint64_t n_before = log->contents.counts.given_up;
+    int rc = 0;
+    if (!log->format->lines)
+        take_off_damaged(&log->contents, blocks);
+    else if (!blocks)
+        rc = blank_bad_lines(log, err);
+    if (!rc && log->contents.counts.given_up != n_before)
+        rc = fp_log_end_well(log, err);
+    *n_left = fp_log_n_damaged(&log->contents);
+    fp_lock_leave(&log->lock);
+    return rc;
 }

@@ -147,6 +147,7 @@ int fp_log_source_new(fp_log_source **out, const fp_format *format, fp_log_file 
         return rc;
     }
     base->n_blocks = contents->index.n;
+    base->end = contents->end;
     base->n_damaged = contents->counts.damaged;
     base->tail_bytes = file_bytes - contents->end;
     base->may_repeat = contents->lost_index;

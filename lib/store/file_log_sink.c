@@ -42,6 +42,7 @@ static fp_log_settings settings_of(const opener *o, const fp_format *format)
                              .durability = o->request->durability,
                              .compression_level = o->request->compression_level,
                              .hidden = o->choice->hidden,
+                             .waits = o->choice->waits,
                              .keep_identity = o->choice->identity != NULL};
 }
 
@@ -329,6 +330,28 @@ void fp_file_sink_discard(void *at)
     file_state *state = at;
     fp_log_free(state->log);
     state_free(state);
+}
+
+bool fp_file_sink_waits(const void *at, fp_schema *schema)
+{
+    const fp_log *log = ((const file_state *)at)->log;
+    if (!log->hidden)
+        return false;
+    memcpy(schema->file_id, log->schema.file_id, sizeof schema->file_id);
+    schema->created_us = log->schema.created_us;
+    return true;
+}
+
+int fp_file_sink_appear(void *at, facpool_error *err)
+{
+    file_state *state = at;
+    return fp_log_appear(state->log, err);
+}
+
+int fp_file_sink_give_up(void *at, const uint8_t *blocks, uint64_t *n_left, facpool_error *err)
+{
+    file_state *state = at;
+    return fp_log_give_up(state->log, blocks, n_left, err);
 }
 
 static int file_scan(void *at, facpool_source *previous, facpool_source **out, facpool_error *err)

@@ -5,10 +5,11 @@
  * The walk has two passes. The first reads headers: where one is bad it looks for the next good
  * one, noting a gap; the largest durable end of all good headers is what was synced for certain.
  * The second decides: a gap below that end is damage, and the log goes on behind it; one at or
- * beyond it is where a write was torn, and the log ends there. Blocks beyond the durable end are
- * read whole, so that no reader ever sees a torn one. Blocks of a writer that never syncs say so:
- * no durable end can tell damage from a tear among them, so whatever is good behind a gap is kept.
- * It is the same with blocks of lines, which the format has found to be good in every byte.
+ * beyond it is where a write was torn, and the log ends there. Where the end of the file is that of
+ * a closed one, a gap before its index is damage, too. Blocks beyond the durable end are read
+ * whole, so that no reader ever sees a torn one. Blocks of a writer that never syncs say so: no
+ * durable end can tell damage from a tear among them, so whatever is good behind a gap is kept. It
+ * is the same with blocks of lines, which the format has found to be good in every byte.
  */
 #include "store/file_log.h"
 
@@ -38,6 +39,8 @@ typedef struct walk {
     size_t n;
     size_t capacity;
     uint64_t durable_end;
+    uint64_t
+        closed_at; /* where the index begins that the end of the file names; 0: it names none */
     uint64_t next_sequence;
     bool trust_index;
     size_t n_kept_anyway; /* items up to the last one of a writer that never syncs */
@@ -161,6 +164,8 @@ static int read_headers(walk *w, uint64_t offset, facpool_error *err)
         uint64_t gap = offset;
         if (!is_next(w, &parsed)) {
             rc = find_next(w, offset + 1, &offset, &parsed, err);
+            if (!rc && offset == UINT64_MAX && gap < w->closed_at)
+                rc = add_gap(w, gap, w->closed_at, w->next_sequence, err);
             if (rc || offset == UINT64_MAX)
                 return rc;
         }
@@ -181,16 +186,23 @@ static int read_headers(walk *w, uint64_t offset, facpool_error *err)
     return 0;
 }
 
+/* Whether an item at or behind this place may be where a write was torn. What an index closes was
+ * synced before it: its end, at the end of the file, proves that even where its header is lost. */
+static bool may_be_torn(const walk *w, uint64_t offset)
+{
+    return offset >= w->durable_end && offset >= w->closed_at;
+}
+
 /* Whether the log ends before this item. */
 static int is_torn(const walk *w, size_t i, bool *torn, facpool_error *err)
 {
     const walked *item = &w->items[i];
     *torn = false;
     if (item->is_gap) {
-        *torn = item->offset >= w->durable_end && i >= w->n_kept_anyway;
+        *torn = may_be_torn(w, item->offset) && i >= w->n_kept_anyway;
         return 0;
     }
-    if (item->end <= w->durable_end)
+    if (item->end <= w->durable_end || item->end <= w->closed_at)
         return 0;
     fp_block_check check;
     int rc = w->format->check_block(w->place, item->offset, &check, err);
@@ -295,65 +307,71 @@ static int decide(walk *w, size_t entries_before, facpool_error *err)
     return 0;
 }
 
-int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
-                fp_log_contents *contents, facpool_error *err)
+static int walk_blocks(walk *w, facpool_error *err)
 {
+    fp_log_contents *contents = w->contents;
     size_t entries_before = contents->index.n;
-    walk w = {.format = format,
-              .place = place,
-              .contents = contents,
-              .trust_index = trust_index,
-              .durable_end = contents->durable_end,
-              .next_sequence = contents->next_sequence};
-    place->window->ahead = WALK_AHEAD_BYTES;
-    int rc = read_headers(&w, contents->end, err);
+    w->durable_end = contents->durable_end;
+    w->next_sequence = contents->next_sequence;
+    w->place->window->ahead = WALK_AHEAD_BYTES;
+    int rc = read_headers(w, contents->end, err);
     if (!rc)
-        rc = decide(&w, entries_before, err);
+        rc = decide(w, entries_before, err);
     if (rc)
         contents->index.n = entries_before;
-    else if (format->lines)
-        contents->closed = contents->end == place->window->size;
-    fp_free(NULL, w.items);
-    fp_free(NULL, w.living);
+    else if (w->format->lines)
+        contents->closed = contents->end == w->place->window->size;
+    fp_free(NULL, w->items);
+    fp_free(NULL, w->living);
     return rc;
 }
 
-static int contents_of_index(const fp_format *format, const fp_place *place, bool *found,
-                             fp_log_contents *out, facpool_error *err)
+int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
+                fp_log_contents *contents, facpool_error *err)
 {
-    fp_parsed_index parsed = {0};
-    uint64_t offset;
-    int rc = format->find_index(place, &offset, found, err);
-    if (!rc && *found)
-        rc = format->parse_index(place, offset, &parsed, err);
-    if (rc)
-        return rc;
-    *found = parsed.found;
-    if (parsed.found)
-        *out = (fp_log_contents){.header_end = place->header_end,
-                                 .end = place->window->size,
-                                 .durable_end = parsed.durable_end,
-                                 .next_sequence = parsed.sequence + 1,
-                                 .counts = parsed.counts,
-                                 .closed = true,
-                                 .index = parsed.index};
-    return 0;
+    walk w = {.format = format, .place = place, .contents = contents, .trust_index = trust_index};
+    return walk_blocks(&w, err);
+}
+
+static void contents_of_index(const fp_place *place, const fp_parsed_index *parsed,
+                              fp_log_contents *out)
+{
+    *out = (fp_log_contents){.header_end = place->header_end,
+                             .end = place->window->size,
+                             .durable_end = parsed->durable_end,
+                             .next_sequence = parsed->sequence + 1,
+                             .counts = parsed->counts,
+                             .closed = true,
+                             .index = parsed->index};
 }
 
 int fp_log_find_contents(const fp_format *format, const fp_place *place, bool trust_index,
                          fp_log_contents *out, facpool_error *err)
 {
-    bool found = false;
-    int rc = trust_index ? contents_of_index(format, place, &found, out, err) : 0;
-    if (rc || found)
+    uint64_t index_offset;
+    bool is_sound;
+    fp_parsed_index parsed = {0};
+    int rc = format->find_index(place, &index_offset, &is_sound, err);
+    if (!rc && is_sound && trust_index)
+        rc = format->parse_index(place, index_offset, &parsed, err);
+    if (rc)
         return rc;
+    if (parsed.found) {
+        contents_of_index(place, &parsed, out);
+        return 0;
+    }
     fp_log_contents contents = {
         .header_end = place->header_end,
         .end = place->header_end,
         .durable_end = place->header_end, /* the header was synced before the file had its name */
         .next_sequence = 0,
     };
-    rc = fp_log_walk(format, place, trust_index, &contents, err);
+    walk w = {.format = format,
+              .place = place,
+              .contents = &contents,
+              .trust_index = trust_index,
+              .closed_at = index_offset};
+    rc = walk_blocks(&w, err);
     if (rc) {
         fp_log_contents_free(&contents);
         return rc;
@@ -405,27 +423,36 @@ static int check_entry(const fp_format *format, const fp_place *place, const fp_
     int rc = fp_log_find_entry(format, place, index, i, &is_there, err);
     if (rc)
         return rc;
-    entry->is_given_up = !is_there;
+    entry->is_damaged = !is_there;
     if (!is_there)
         return 0;
     fp_block_check check;
     rc = format->check_block(place, entry->block.offset, &check, err);
-    entry->is_given_up = !rc && check.damaged_parts > 0;
+    entry->is_damaged = !rc && check.damaged_parts > 0;
     return rc;
 }
 
-int fp_log_give_up_damaged(const fp_format *format, const fp_place *place,
-                           fp_log_contents *contents, uint64_t *n, facpool_error *err)
+int fp_log_find_damaged(const fp_format *format, const fp_place *place, fp_log_contents *contents,
+                        facpool_error *err)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < contents->index.n; i++)
         rc = check_entry(format, place, &contents->index, i, err);
-    if (rc)
-        return rc;
-    *n = fp_log_index_compact(&contents->index) + contents->counts.damaged;
-    contents->counts.given_up += *n;
-    contents->counts.damaged = 0;
-    if (*n)
-        contents->closed = false; /* the index has to be written anew */
-    return 0;
+    return rc;
+}
+
+uint64_t fp_log_n_damaged(const fp_log_contents *contents)
+{
+    uint64_t n = contents->counts.damaged;
+    for (size_t i = 0; i < contents->index.n; i++)
+        n += contents->index.entries[i].is_damaged;
+    return n;
+}
+
+size_t fp_log_take_off_damaged(fp_log_contents *contents, const uint8_t *blocks)
+{
+    fp_log_index *index = &contents->index;
+    for (size_t i = 0; i < index->n; i++)
+        index->entries[i].is_given_up = index->entries[i].is_damaged && (!blocks || blocks[i]);
+    return fp_log_index_compact(index);
 }

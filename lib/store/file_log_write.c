@@ -24,6 +24,8 @@ static int fail_for_good(fp_log *log, const facpool_error *error, facpool_error 
     return fp_error_copy(err, error);
 }
 
+/* ------------------------------------------------------------------ writing (lock held) */
+
 /* Writes at the end of the file, or leaves the file as it was. */
 static int write_at_end(fp_log *log, const void *bytes, size_t n, facpool_error *err)
 {
@@ -35,7 +37,62 @@ static int write_at_end(fp_log *log, const void *bytes, size_t n, facpool_error 
     return fail_for_good(log, &error, err);
 }
 
+/* The index block. What it lists was synced before, so it can say so. */
+static int write_index(fp_log *log, facpool_error *err)
+{
+    fp_log_contents *contents = &log->contents;
+    fp_seal seal = {.offset = contents->end,
+                    .sequence = contents->next_sequence,
+                    .durable_end = contents->durable_end,
+                    .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
+    fp_buffer bytes = {0};
+    int rc = log->format->encode_index(&log->schema, &contents->index, contents->counts, &seal,
+                                       &bytes, err);
+    if (!rc)
+        rc = write_at_end(log, bytes.data, bytes.size, err);
+    if (!rc) {
+        contents->end += bytes.size;
+        contents->next_sequence++;
+        contents->closed = true;
+    }
+    fp_buffer_free(&bytes);
+    return rc;
+}
+
 /* ------------------------------------------------------------------ syncing (lock held) */
+
+/* Of what a failed sync was to save the kernel may have dropped pages that it still shows until
+ * they are loaded anew: who resumes meanwhile would take these rows for safe. So they are given up
+ * at once, before this process may die, as damaged ones are, and their tasks run again. Only what
+ * this log wrote: what another writer had left unsynced is written again. Where even that can't be
+ * written there is nothing to add to the error that is reported already. */
+static void give_up_unsynced(fp_log *log)
+{
+    fp_log_contents *contents = &log->contents;
+    uint64_t from = contents->durable_end > log->begun_at ? contents->durable_end : log->begun_at;
+    fp_log_write_again(&log->file, contents->durable_end, log->begun_at);
+    if (contents->end <= from)
+        return;
+    if (log->format->lines) {
+        /* The newline is the same, and was perhaps dropped as well: it is written again. */
+        if (!fp_log_blank(&log->file, from, contents->end - from - 1, NULL))
+            (void)fp_file_write(&log->file, "\n", 1, contents->end - 1, NULL);
+        return;
+    }
+    for (size_t i = contents->index.n; i-- > 0 && contents->index.entries[i].block.offset >= from;)
+        contents->index.entries[i].is_given_up = true;
+    size_t n = fp_log_index_compact(&contents->index);
+    contents->counts.given_up += n;
+    if (n)
+        (void)write_index(log, NULL);
+}
+
+static void lose_unsynced(fp_log *log)
+{
+    log->sync_failed = true;
+    if (!log->hidden)
+        give_up_unsynced(log);
+}
 
 /* Syncs what is written so far, with the lock given up meanwhile, so that appends go on. */
 static int sync_now(fp_log *log, facpool_error *err)
@@ -50,8 +107,8 @@ static int sync_now(fp_log *log, facpool_error *err)
     if (rc) {
         /* The kernel may have dropped the pages and calls them clean: a second sync would only
          * pretend. What was not durable before stays so. */
-        log->sync_failed = true;
         rc = fail_for_good(log, &error, err);
+        lose_unsynced(log);
     } else {
         log->contents.durable_end = end;
     }
@@ -179,28 +236,6 @@ int fp_log_append(fp_log *log, const fp_batch *batch, facpool_error *err)
 
 /* ------------------------------------------------------------------ closing, snapshots */
 
-/* The index block. What it lists was synced before, so it can say so. */
-static int write_index(fp_log *log, facpool_error *err)
-{
-    fp_log_contents *contents = &log->contents;
-    fp_seal seal = {.offset = contents->end,
-                    .sequence = contents->next_sequence,
-                    .durable_end = contents->durable_end,
-                    .unsynced = log->durability == FACPOOL_DURABILITY_NONE};
-    fp_buffer bytes = {0};
-    int rc = log->format->encode_index(&log->schema, &contents->index, contents->counts, &seal,
-                                       &bytes, err);
-    if (!rc)
-        rc = write_at_end(log, bytes.data, bytes.size, err);
-    if (!rc) {
-        contents->end += bytes.size;
-        contents->next_sequence++;
-        contents->closed = true;
-    }
-    fp_buffer_free(&bytes);
-    return rc;
-}
-
 int fp_log_end_well(fp_log *log, facpool_error *err)
 {
     bool syncs = log->durability != FACPOOL_DURABILITY_NONE;
@@ -213,9 +248,7 @@ int fp_log_end_well(fp_log *log, facpool_error *err)
     return rc;
 }
 
-/* Gives a hidden file its name: all of it is on the disk first, whatever the durability. Writers
- * keep away from a locked file that is to be replaced; others may have moved one in its place. */
-static int publish(fp_log *log, facpool_error *err)
+int fp_log_publish(fp_log *log, facpool_error *err)
 {
     int rc = sync_until(log, log->contents.end, err);
     if (!rc && log->replaces && !fp_file_is_at(&log->victim, log->hidden))
@@ -232,32 +265,6 @@ static int publish(fp_log *log, facpool_error *err)
     return rc;
 }
 
-/* Of what a failed sync was to save the kernel may have dropped pages that it still shows until
- * they are loaded anew: who resumes meanwhile would take these rows for safe. So they are given up,
- * as damaged ones are, and their tasks run again. Only what this log wrote: what another writer had
- * left unsynced is written again. Where even that can't be written there is nothing to add to the
- * error that is reported already. */
-static void give_up_unsynced(fp_log *log)
-{
-    fp_log_contents *contents = &log->contents;
-    uint64_t from = contents->durable_end > log->begun_at ? contents->durable_end : log->begun_at;
-    fp_log_write_again(&log->file, contents->durable_end, log->begun_at);
-    if (contents->end <= from)
-        return;
-    if (log->format->lines) {
-        /* The newline is the same, and was perhaps dropped as well: it is written again. */
-        if (!fp_log_blank(&log->file, from, contents->end - from - 1, NULL))
-            (void)fp_file_write(&log->file, "\n", 1, contents->end - 1, NULL);
-        return;
-    }
-    for (size_t i = contents->index.n; i-- > 0 && contents->index.entries[i].block.offset >= from;)
-        contents->index.entries[i].is_given_up = true;
-    size_t n = fp_log_index_compact(&contents->index);
-    contents->counts.given_up += n;
-    if (n)
-        (void)write_index(log, NULL);
-}
-
 int fp_log_close(fp_log *log, facpool_error *err)
 {
     fp_lock_enter(&log->lock);
@@ -265,13 +272,12 @@ int fp_log_close(fp_log *log, facpool_error *err)
         fp_lock_wait(&log->lock);
     int rc = log->failed ? refuse(log, err) : fp_log_end_well(log, err);
     if (!rc && log->hidden)
-        rc = publish(log, err);
+        rc = fp_log_publish(log, err);
     /* After a failed write, what was written before it can still be made durable. Where that fails
      * too there is nothing to add to the error that is reported already. */
-    if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE && !log->hidden)
-        log->sync_failed = fp_file_sync(&log->file, NULL) != 0;
-    if (log->sync_failed && !log->hidden)
-        give_up_unsynced(log);
+    if (rc && !log->sync_failed && log->durability != FACPOOL_DURABILITY_NONE && !log->hidden &&
+        fp_file_sync(&log->file, NULL))
+        lose_unsynced(log);
     fp_lock_leave(&log->lock);
     fp_log_free(log);
     return rc;

@@ -136,8 +136,9 @@ typedef struct fp_format {
     /* An index block, which closes a file or gives up damaged blocks: sealed as it is made. */
     int (*encode_index)(const fp_schema *schema, const fp_log_index *index, fp_index_counts counts,
                         const fp_seal *seal, fp_buffer *out, facpool_error *err);
-    /* Where the index block at the very end of the file begins, if there is one. */
-    int (*find_index)(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err);
+    /* Where the index block begins that the very end of the file names; 0: it names none. *sound:
+     * whether all that parse_index does not look at is as it was written. */
+    int (*find_index)(const fp_place *place, uint64_t *offset, bool *sound, facpool_error *err);
     /* The index block at an offset; found is false where there is no sound one. */
     int (*parse_index)(const fp_place *place, uint64_t offset, fp_parsed_index *out,
                        facpool_error *err);

@@ -238,12 +238,12 @@ static int encode_index(const fp_schema *schema, const fp_log_index *index, fp_i
     return 0;
 }
 
-static int find_index(const fp_place *place, uint64_t *offset, bool *found, facpool_error *err)
+static int find_index(const fp_place *place, uint64_t *offset, bool *sound, facpool_error *err)
 {
     (void)place;
-    (void)offset;
     (void)err;
-    *found = false;
+    *offset = 0;
+    *sound = false;
     return 0;
 }
 

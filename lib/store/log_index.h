@@ -9,6 +9,7 @@
 typedef struct fp_log_entry {
     fp_block block; /* its two texts are NULL within an index: see code_min_at */
     uint64_t sequence;
+    bool is_damaged;     /* known to be, since every byte was checked */
     bool is_given_up;    /* about to be taken off the list */
     uint32_t open_bytes; /* from block.offset on: what the format reads to open the block */
     size_t code_min_at;  /* in fp_log_index.texts */

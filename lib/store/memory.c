@@ -211,6 +211,8 @@ typedef struct loader {
     fp_read_context context;
     fp_open_block *open;
     fp_texts page_messages;
+    facpool_error damage; /* the first that was met */
+    bool lost_rows;       /* of these tasks, by damage */
     /* one page */
     int64_t dates[FP_PAGE_ROWS];
     uint32_t codes[FP_PAGE_ROWS];
@@ -293,12 +295,18 @@ static int take_failures(loader *l, uint32_t page, size_t n, facpool_error *err)
     return rc;
 }
 
-/* A page that can't be read to its end has given nothing: its tasks count as not run. */
-static void forget_rows(loader *l, size_t n)
+/* A page that can't be read to its end has given nothing: its tasks count as not run. Returns
+ * whether there were any. */
+static bool forget_rows(loader *l, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (l->indexes[i] != FP_POSITION_NONE)
-            l->memory->statuses[l->indexes[i]] = FACPOOL_STATUS_NONE;
+    bool has_any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (l->indexes[i] == FP_POSITION_NONE)
+            continue;
+        l->memory->statuses[l->indexes[i]] = FACPOOL_STATUS_NONE;
+        has_any = true;
+    }
+    return has_any;
 }
 
 static int load_page(loader *l, uint32_t page, facpool_error *err)
@@ -321,21 +329,43 @@ static int load_page(loader *l, uint32_t page, facpool_error *err)
     rc = take_factors(l, page, n, err);
     if (!rc && !l->open->block->all_ok)
         rc = take_failures(l, page, n, err);
-    if (rc)
-        forget_rows(l, n);
+    if (rc && forget_rows(l, n))
+        l->lost_rows = true;
     return rc;
+}
+
+/* Goes on behind what is damaged, whose error is kept: it may be rows of other tasks. */
+static int go_on(loader *l, int rc, const facpool_error *error, facpool_error *err)
+{
+    if (rc != FACPOOL_E_CORRUPT)
+        return rc ? fp_error_copy(err, error) : 0;
+    if (!l->damage.code)
+        l->damage = *error;
+    return 0;
 }
 
 static int load_block(loader *l, fp_source *source, size_t at, facpool_error *err)
 {
-    int rc = source->type->open_block(source, at, &l->context, &l->open, err);
+    facpool_error error = FACPOOL_ERROR_INIT;
+    int rc = source->type->open_block(source, at, &l->context, &l->open, &error);
     if (rc)
-        return rc;
+        return go_on(l, rc, &error, err);
     rc = fp_key_matcher_use(&l->matcher, l->open->codes, err);
     for (uint32_t page = 0; !rc && page < l->open->block->n_pages; page++)
-        rc = load_page(l, page, err);
+        rc = go_on(l, load_page(l, page, &error), &error, err);
     source->type->close_block(l->open);
     return rc;
+}
+
+/* Damage matters where a row of these tasks is lost by it, or may be. */
+static int judge_damage(const loader *l, facpool_error *err)
+{
+    const fp_memory *m = l->memory;
+    if (!l->damage.code)
+        return 0;
+    if (!l->lost_rows && !memchr(m->statuses, FACPOOL_STATUS_NONE, m->count))
+        return 0;
+    return fp_error_copy(err, &l->damage);
 }
 
 /* A file may have been replaced under its name since the run. */
@@ -370,6 +400,8 @@ int fp_memory_load(fp_memory *m, fp_source *source, facpool_error *err)
         rc = fp_key_matcher_init(&l->matcher, &m->keys, err);
     for (size_t i = 0; !rc && i < source->n_blocks; i++)
         rc = load_block(l, source, i, err);
+    if (!rc)
+        rc = judge_damage(l, err);
     fp_key_matcher_free(&l->matcher);
     fp_read_context_free(&l->context);
     fp_texts_free(&l->page_messages);

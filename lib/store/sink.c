@@ -210,7 +210,9 @@ static int open_sink(fp_sink **out, const facpool_sink_type *type,
             sink_free(sink);
         return rc;
     }
-    rc = looks ? look(sink, opening->existed, options->path, err) : 0;
+    sink->waits = looks && type->append == fp_file_sink_type.append &&
+                  fp_file_sink_waits(sink->state, &sink->schema);
+    rc = looks && !sink->waits ? look(sink, opening->existed, options->path, err) : 0;
     if (rc) {
         (void)fp_sink_close(sink, NULL);
         return rc;
@@ -230,6 +232,7 @@ int fp_sink_open(fp_sink **out, const facpool_backup_options *options, const fp_
     if (!rc && !options->sink) {
         rc = fp_format_choose(&choice.format, options->format, options->path, err);
         choice.named = options->format != NULL;
+        choice.waits = true;
         type.type_data = &choice;
     }
     facpool_sink_opening found = {.size = sizeof found};
@@ -238,6 +241,7 @@ int fp_sink_open(fp_sink **out, const facpool_backup_options *options, const fp_
     if (rc || !opening)
         return rc;
     *opening = (fp_sink_opening){.existed = found.existed,
+                                 .keeps_damage = found.damaged_blocks && !options->sink,
                                  .damaged_blocks = found.damaged_blocks,
                                  .tail_bytes_cut = found.tail_bytes_cut};
     return 0;
@@ -423,8 +427,25 @@ int fp_sink_source(fp_sink *sink, fp_source **out, facpool_error *err)
     return rc;
 }
 
+int fp_sink_begin(fp_sink *sink, facpool_error *err)
+{
+    int rc = sink->waits ? fp_file_sink_appear(sink->state, err) : 0;
+    sink->waits = sink->waits && rc;
+    return rc;
+}
+
+int fp_sink_give_up(fp_sink *sink, const uint8_t *blocks, uint64_t *n_left, facpool_error *err)
+{
+    fp_source_release(take_found(sink));
+    return fp_file_sink_give_up(sink->state, blocks, n_left, err);
+}
+
 int fp_sink_close(fp_sink *sink, facpool_error *err)
 {
+    if (sink->waits) {
+        fp_sink_abandon(sink);
+        return 0;
+    }
     int rc = sink->failed ? refuse(sink, err) : 0;
     facpool_error cause = FACPOOL_ERROR_INIT;
     int close_rc = sink->type.close(sink->state, &cause);

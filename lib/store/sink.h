@@ -19,7 +19,8 @@ typedef struct fp_store {
 
 /* What opening found, for the log and the report. */
 typedef struct fp_sink_opening {
-    bool existed; /* continues a backup that was there */
+    bool existed;      /* continues a backup that was there */
+    bool keeps_damage; /* a file's, until fp_sink_give_up; other stores have put theirs right */
     uint64_t damaged_blocks;
     uint64_t tail_bytes_cut;
 } fp_sink_opening;
@@ -30,6 +31,7 @@ typedef struct fp_sink {
     fp_schema schema; /* as stored: the file id, where there is one, included */
     int32_t durability;
     bool concurrent;  /* several calls at once are fine */
+    bool waits;       /* for fp_sink_begin */
     fp_source *found; /* what was there when it was opened; NULL once it was taken */
     fp_lock call;     /* held around calls that must come one at a time */
     fp_lock lock;     /* guards all below that is not atomic */
@@ -44,8 +46,9 @@ typedef struct fp_sink {
 } fp_sink;
 
 /* Opens the backup that `options` names for writing: finds the format, applies the mode (create,
- * resume, overwrite), takes the lock, checks factors and tag, cuts off a torn tail. Errors: EXISTS,
- * MISMATCH, BUSY, UNSUPPORTED, CORRUPT (header), NOT_FOUND (folder), INVALID, IO, NOMEM. */
+ * resume, overwrite), takes the lock, checks factors and tag, cuts off a torn tail. A file that is
+ * to be replaced stays until fp_sink_begin: closed before, the sink has done nothing. Errors:
+ * EXISTS, MISMATCH, BUSY, UNSUPPORTED, CORRUPT (header), NOT_FOUND (folder), INVALID, IO, NOMEM. */
 int fp_sink_open(fp_sink **out, const facpool_backup_options *options, const fp_schema *wanted,
                  fp_sink_opening *opening, facpool_error *err);
 
@@ -54,6 +57,16 @@ int fp_sink_open(fp_sink **out, const facpool_backup_options *options, const fp_
  */
 int fp_sink_open_hidden(fp_sink **out, const facpool_backup_options *options,
                         const fp_schema *wanted, const fp_schema *identity, facpool_error *err);
+
+/* Called when nothing can keep the caller from appending any more, and before it does: now a new
+ * file takes the place of one that it replaces. Errors: BUSY, IO, NOMEM. */
+int fp_sink_begin(fp_sink *sink, facpool_error *err);
+
+/* Gives up what was found damaged in a file that was just opened, which the caller will store
+ * again: it is no part of later snapshots. `blocks`: NULL, all of it; else a flag a block of the
+ * snapshot, and what could not be listed stays. *n_left gets how much is still damaged. Errors: IO,
+ * NOMEM. */
+int fp_sink_give_up(fp_sink *sink, const uint8_t *blocks, uint64_t *n_left, facpool_error *err);
 
 /* Appends rows: sorted by fp_batch_sort, at most FP_BLOCK_ROWS, at least one. When it returns 0
  * they are in the store, not yet safe from power loss, unless durability is batch. Any number of

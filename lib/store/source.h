@@ -130,6 +130,7 @@ struct facpool_source {
     size_t n_blocks;
     fp_block *blocks;    /* in file order */
     uint64_t n_pages;    /* of all blocks */
+    uint64_t end;        /* blocks that are appended later have no smaller offset */
     uint64_t n_damaged;  /* blocks that can't even be listed */
     uint64_t tail_bytes; /* torn tail, not part of the snapshot */
     bool may_repeat;     /* damage may hide that a block's rows were stored again: a key may have

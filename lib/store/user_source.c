@@ -455,6 +455,7 @@ static int copy_blocks(user_source *s, const facpool_source_options *o, facpool_
     if (!base->blocks)
         return fp_fail_nomem(err, o->n_blocks * sizeof *base->blocks);
     base->n_blocks = o->n_blocks;
+    base->end = o->n_blocks;
     int rc = 0;
     for (size_t b = 0; !rc && b < o->n_blocks; b++) {
         const facpool_source_block *block = &o->blocks[b];

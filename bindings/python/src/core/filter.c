@@ -5,7 +5,7 @@
 
 static const char *const FILTER_KEYS[] = {"date_min", "date_max",    "dates", "codes", "factors",
                                           "statuses", "columns",     "order", "copy",  "zero_copy",
-                                          "damage",   "skip_blocks", NULL};
+                                          "damage",   "skip_bytes", NULL};
 
 static const core_choice ORDERS[] = {
     {"file", FACPOOL_ORDER_FILE}, {"key", FACPOOL_ORDER_KEY}, {NULL, 0}};
@@ -85,13 +85,13 @@ static int take_texts(core_texts *texts, PyObject *dict, const char *key,
 static int take_flags(core_filter *out, PyObject *dict)
 {
     bool zero_copy = false, copy = false;
-    int64_t skip_blocks = 0;
+    int64_t skip_bytes = 0;
     if (core_option_flag(dict, "zero_copy", &zero_copy) || core_option_flag(dict, "copy", &copy) ||
-        core_option_int(dict, "skip_blocks", 0, INT64_MAX, &skip_blocks))
+        core_option_int(dict, "skip_bytes", 0, INT64_MAX, &skip_bytes))
         return -1;
     out->filter.require_zero_copy = zero_copy;
     out->filter.copy = copy;
-    out->filter.skip_blocks = (uint64_t)skip_blocks;
+    out->filter.skip_bytes = (uint64_t)skip_bytes;
     return 0;
 }
 

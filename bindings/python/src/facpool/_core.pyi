@@ -359,7 +359,7 @@ class Filter(TypedDict, total=False):
     order: Literal["file", "key"]  # default "file"
     zero_copy: bool  # UnsupportedError rather than decode or copy
     copy: bool
-    skip_blocks: int
+    skip_bytes: int
     damage: Callable[[str], Any]
     """Of rows and columns: called with a message for each damaged block, which is left out. Left
     out: CorruptError. (A stream gives the consumer an error once, and goes on behind the block when
