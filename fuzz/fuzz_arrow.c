@@ -68,7 +68,7 @@ static void write_and_read(const fp_arrow_schema *schema)
     EXPECT(fp_arrow_put_schema(schema, &out) == 0);
     EXPECT(out.size % FP_ARROW_ALIGNMENT == 0);
     EXPECT(fp_arrow_parse_schema(out.data + FP_ARROW_PREFIX_BYTES, out.size - FP_ARROW_PREFIX_BYTES,
-                                 &again) == 0);
+                                 schema->n_fields, schema->n_pairs, &again) == 0);
     expect_same(schema, &again);
     fp_arrow_schema_free(&again);
     fp_buffer_free(&out);
@@ -77,7 +77,7 @@ static void write_and_read(const fp_arrow_schema *schema)
 static void read_schema(const uint8_t *bytes, size_t size)
 {
     fp_arrow_schema schema;
-    int rc = fp_arrow_parse_schema(bytes, size, &schema);
+    int rc = fp_arrow_parse_schema(bytes, size, SIZE_MAX, SIZE_MAX, &schema);
     EXPECT(rc == 0 || rc == FACPOOL_E_CORRUPT);
     if (rc)
         return;

@@ -40,7 +40,7 @@ static bool parse_schema(const mend_file *file, fp_arrow_schema *out)
         return false;
     size_t bytes = fp_load_u32(file->bytes + METADATA_AT - 4);
     return bytes <= file->size - METADATA_AT &&
-           fp_arrow_parse_schema(file->bytes + METADATA_AT, bytes, out) == 0;
+           fp_arrow_parse_schema(file->bytes + METADATA_AT, bytes, SIZE_MAX, SIZE_MAX, out) == 0;
 }
 
 static bool understand(mend_file *file)

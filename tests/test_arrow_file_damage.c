@@ -306,7 +306,7 @@ static void a_schema_of_any_bytes_is_refused_or_understood(void)
         uint8_t *exact = malloc(size ? size : 1); /* so that a byte too far is noticed */
         memcpy(exact, copy, size);
         fp_arrow_schema schema;
-        int rc = fp_arrow_parse_schema(exact, size, &schema);
+        int rc = fp_arrow_parse_schema(exact, size, SIZE_MAX, SIZE_MAX, &schema);
         CHECK(rc == 0 || rc == FACPOOL_E_CORRUPT);
         if (!rc) {
             unsigned sum = 0;

@@ -182,6 +182,26 @@ static void columns_are_ours(void)
     end(&h);
 }
 
+/* More than a version of ours has; newer ones may have some. */
+static void there_may_be_other_keys_but_not_any_number(void)
+{
+    static fp_arrow_pair pairs[1001];
+    header h;
+    begin(&h);
+    fp_arrow_pair *own = h.columns.pairs;
+    for (size_t i = 0; i < 1001; i++)
+        pairs[i] = (fp_arrow_pair){text("facpool.other"), text("")};
+    memcpy(pairs, own, h.columns.n_pairs * sizeof *pairs);
+    h.columns.pairs = pairs;
+    h.columns.n_pairs = 1000;
+    CHECK_INT(open_it(&h), 0);
+    h.columns.n_pairs = 1001;
+    CHECK_INT(open_it(&h), FACPOOL_E_CORRUPT);
+    CHECK(strstr(err.message, "its schema"));
+    h.columns.pairs = own;
+    end(&h);
+}
+
 int main(void)
 {
     make_folder();
@@ -192,6 +212,7 @@ int main(void)
     RUN(a_time_is_a_64_bit_number);
     RUN(a_tag_is_text_of_bounded_length);
     RUN(columns_are_ours);
+    RUN(there_may_be_other_keys_but_not_any_number);
     remove_folder();
     return TEST_END();
 }

@@ -1,8 +1,12 @@
 /* Proves that reading a file that is long in a hostile way costs what the file is long, and ends:
  * equal columns, very many blocks and indexes, magic numbers with nothing behind them, lines
- * without an end, nested, blank or descending, and holes. What it may cost is said in
+ * without an end, nested, blank or descending, holes, and Arrow headers whose entries share their
+ * bytes. What it may cost is said in
  * hostile_files.h. */
 #include "hostile_files.h"
+
+#include "codec/arrow_flat.h"
+#include "store/arrow_file.h"
 
 /* ------------------------------------------------------------------ very many blocks */
 
@@ -183,6 +187,78 @@ static void many_equal_columns_cost_what_a_batch_of_them_is(void)
     }
 }
 
+/* ------------------------------------------------------------------ Arrow headers */
+
+/* A schema whose fields and keys are one vector, every entry of which leads to one empty table. */
+static void very_many_fields_of_four_bytes_are_not_held(void)
+{
+    static const uint32_t tables[] = {16, 12 | 12 << 16, 4 | 6 << 16, 8, 12, 4 | 1 << 16,
+                                      16, 10 | 12 << 16, 4 << 16,     8, 12, 8,
+                                      4};
+    enum { N_WORDS = sizeof tables / sizeof *tables };
+    uint32_t n = (uint32_t)of_tier(1, 2, 8) << 20;
+    uint32_t size = (N_WORDS + 1 + n + 2) * 4, table_at = size - 4;
+    fp_buffer file = {0};
+    put(&file, "ARROW1\0\0\xff\xff\xff\xff", 12);
+    CHECK_INT(fp_buffer_put_u32(&file, size), 0);
+    for (size_t i = 0; i < N_WORDS; i++)
+        CHECK_INT(fp_buffer_put_u32(&file, tables[i]), 0);
+    CHECK_INT(fp_buffer_put_u32(&file, n), 0);
+    for (uint32_t i = 0; i < n; i++)
+        CHECK_INT(fp_buffer_put_u32(&file, table_at - (N_WORDS + 1 + i) * 4), 0);
+    CHECK_INT(fp_buffer_put_u32(&file, 4 | 4 << 16), 0);
+    CHECK_INT(fp_buffer_put_u32(&file, 4), 0);
+    check_costs("fields of four bytes", write_file("fields.arrow", &file, 0), 0);
+    fp_buffer_free(&file);
+}
+
+/* All factors are made to be the first, and the others are cut off; the checksum is right. */
+static void check_one_name(size_t length)
+{
+    enum { FACTORS = 65535, FIRST = 4 };
+    fp_schema schema;
+    fp_arrow_schema columns;
+    fp_buffer file = {0}, texts = {0};
+    CHECK_OK(fp_schema_init(&schema, FACTORS, NULL, NULL, &err), err);
+    CHECK_OK(fp_arrow_file_schema(&columns, &texts, &schema, "0000000000000000", &err), err);
+    char *name = malloc(length);
+    memset(name, 'x', length);
+    columns.fields[FIRST].name = (fp_arrow_text){name, length};
+    put(&file, FP_ARROW_FILE_START, FP_ARROW_FILE_START_BYTES);
+    CHECK_INT(fp_arrow_put_schema(&columns, &file), 0);
+    fp_flat_reader reader = {.bytes = file.data + 16, .size = file.size - 16};
+    fp_flat_table message, table, field, next;
+    fp_flat_vector fields;
+    CHECK(fp_flat_root(&reader, &message) && fp_flat_child(&reader, &message, 2, &table) &&
+          fp_flat_vector_of(&reader, &table, 1, 4, &fields) &&
+          fp_flat_element(&reader, &fields, FIRST, &field) &&
+          fp_flat_element(&reader, &fields, FIRST + 1, &next));
+    for (size_t i = FIRST + 1; i < fields.n; i++) {
+        size_t at = fields.at + 4 * i;
+        fp_store_u32(file.data + 16 + at, (uint32_t)(field.at - at));
+    }
+    size_t used = 16 + next.shape_at;
+    file.size = used + -used % 64;
+    memset(file.data + used, 0, file.size - used);
+    fp_store_u32(file.data + 12, (uint32_t)file.size - 16);
+    char digits[17];
+    snprintf(digits, sizeof digits, "%016llx",
+             (unsigned long long)fp_checksum(file.data, file.size));
+    memcpy(memmem(file.data, file.size, "0000000000000000", 16), digits, 16);
+    check_costs("one name for all factors", write_file("names.arrow", &file, 0), 0);
+    fp_buffer_free(&file);
+    fp_buffer_free(&texts);
+    fp_arrow_schema_free(&columns);
+    fp_schema_free(&schema);
+    free(name);
+}
+
+static void a_name_that_all_factors_share_is_not_held_for_each(void)
+{
+    check_one_name(255);
+    check_one_name(20000);
+}
+
 int main(void)
 {
     if (!scratch_make("hostile"))
@@ -194,6 +270,8 @@ int main(void)
     RUN(lines_that_are_no_rows_cost_what_they_are_long);
     RUN(rows_that_descend_cost_what_they_are_long);
     RUN(a_file_of_nothing_but_a_hole_costs_little);
+    RUN(very_many_fields_of_four_bytes_are_not_held);
+    RUN(a_name_that_all_factors_share_is_not_held_for_each);
     scratch_remove();
     return TEST_END();
 }

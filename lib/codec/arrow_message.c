@@ -216,13 +216,13 @@ static bool parse_pair(fp_flat_reader *reader, const fp_flat_vector *pairs, size
     return !reader->failed;
 }
 
-/* The vectors' lengths were checked against the bytes that are there: that bounds the arrays. */
-static int parse_vectors(fp_flat_reader *reader, const fp_flat_table *table, fp_arrow_schema *out)
+static int parse_vectors(fp_flat_reader *reader, const fp_flat_table *table, size_t most_fields,
+                         size_t most_pairs, fp_arrow_schema *out)
 {
     fp_flat_vector fields = {0}, pairs = {0};
     (void)fp_flat_vector_of(reader, table, SCHEMA_METADATA, sizeof(uint32_t), &pairs);
     (void)fp_flat_vector_of(reader, table, SCHEMA_FIELDS, sizeof(uint32_t), &fields);
-    if (reader->failed)
+    if (reader->failed || fields.n > most_fields || pairs.n > most_pairs)
         return FACPOOL_E_CORRUPT;
     out->n_fields = fields.n;
     out->n_pairs = pairs.n;
@@ -238,7 +238,8 @@ static int parse_vectors(fp_flat_reader *reader, const fp_flat_table *table, fp_
     return sound ? 0 : FACPOOL_E_CORRUPT;
 }
 
-int fp_arrow_parse_schema(const uint8_t *bytes, size_t n, fp_arrow_schema *out)
+int fp_arrow_parse_schema(const uint8_t *bytes, size_t n, size_t most_fields, size_t most_pairs,
+                          fp_arrow_schema *out)
 {
     fp_flat_reader reader = {.bytes = bytes, .size = n};
     fp_flat_table message, table;
@@ -250,7 +251,7 @@ int fp_arrow_parse_schema(const uint8_t *bytes, size_t n, fp_arrow_schema *out)
         fp_flat_number(&reader, &table, SCHEMA_ENDIANNESS, 2) != LITTLE_ENDIAN_DATA)
         return FACPOOL_E_CORRUPT;
     fp_arrow_schema parsed = {0};
-    int rc = parse_vectors(&reader, &table, &parsed);
+    int rc = parse_vectors(&reader, &table, most_fields, most_pairs, &parsed);
     if (rc) {
         fp_arrow_schema_free(&parsed);
         return rc;

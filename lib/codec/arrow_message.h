@@ -54,9 +54,11 @@ void fp_arrow_schema_free(fp_arrow_schema *schema);
 int fp_arrow_put_schema(const fp_arrow_schema *schema, fp_buffer *out);
 
 /* Parses the metadata of a message (without its prefix) that may be anything. Texts point into
- * `bytes`; the arrays are the caller's, by fp_arrow_schema_free. Errors: CORRUPT (no sound
- * little-endian schema message), NOMEM. */
-int fp_arrow_parse_schema(const uint8_t *bytes, size_t n, fp_arrow_schema *out);
+ * `bytes`, several maybe to the same ones; the arrays are the caller's, by fp_arrow_schema_free.
+ * Errors: CORRUPT (no sound little-endian schema message, or one of more fields or pairs than
+ * that), NOMEM. */
+int fp_arrow_parse_schema(const uint8_t *bytes, size_t n, size_t most_fields, size_t most_pairs,
+                          fp_arrow_schema *out);
 
 /* A stretch of a body. */
 typedef struct fp_arrow_buffer {

@@ -31,6 +31,11 @@ static const struct {
 
 #define N_FIXED (sizeof fixed_fields / sizeof *fixed_fields)
 
+/* A header's columns, and its pairs of custom metadata: ours are five, newer versions may have
+ * more. More than that is no header of ours, and takes no memory. */
+#define MOST_FIELDS (N_FIXED + FP_FACTORS_MAX)
+#define MOST_PAIRS  1000
+
 /* How far from the file's begin our keys are looked for where its header can't be parsed. */
 #define SEARCH_BYTES ((size_t)64 << 10)
 
@@ -203,7 +208,8 @@ static int encode_header(const fp_schema *schema, fp_buffer *out, facpool_error 
     if (!rc)
         rc = put_header(schema, out, err);
     fp_arrow_schema columns;
-    if (!rc && fp_arrow_parse_schema(out->data + METADATA_AT, out->size - METADATA_AT, &columns))
+    if (!rc && fp_arrow_parse_schema(out->data + METADATA_AT, out->size - METADATA_AT, MOST_FIELDS,
+                                     MOST_PAIRS, &columns))
         rc = fp_fail_nomem(err, out->size);
     if (rc)
         return rc;
@@ -305,13 +311,19 @@ static bool parse_created(const fp_arrow_schema *columns, int64_t *out)
     return true;
 }
 
-static bool fields_are_ours(const fp_arrow_schema *columns)
+/* All fields may refer to the same bytes: names that are longer together than the header are not
+ * copied. */
+static bool fields_are_ours(const fp_arrow_schema *columns, size_t header_bytes)
 {
-    if (columns->n_fields <= N_FIXED || columns->n_fields - N_FIXED > FP_FACTORS_MAX)
+    if (columns->n_fields <= N_FIXED)
         return false;
+    size_t name_bytes = 0;
     for (size_t i = 0; i < columns->n_fields; i++) {
         const fp_arrow_field *field = &columns->fields[i];
         bool fixed = i < N_FIXED;
+        name_bytes += field->name.length;
+        if (field->name.length > FP_CODE_MAX_BYTES || name_bytes > header_bytes)
+            return false;
         if (field->type != (fixed ? fixed_fields[i].type : FP_ARROW_FLOAT64) ||
             field->nullable == fixed || memchr(field->name.bytes, 0, field->name.length))
             return false;
@@ -344,15 +356,15 @@ static int make_schema(const fp_arrow_schema *columns, const char *tag, fp_schem
     return rc;
 }
 
-static int parse_columns(const fp_window *window, const fp_arrow_schema *columns, fp_schema *schema,
-                         facpool_error *err)
+static int parse_columns(const fp_window *window, size_t size, const fp_arrow_schema *columns,
+                         fp_schema *schema, facpool_error *err)
 {
     fp_schema parsed = {0};
     uint8_t file_id[16];
     int64_t created_us;
     char tag[FP_TAG_MAX_BYTES + 1] = "";
     const fp_arrow_text *stored = find_value(columns, KEY_TAG);
-    if (!fields_are_ours(columns))
+    if (!fields_are_ours(columns, size))
         return bad_header(window, "its columns", err);
     if (!parse_file_id(columns, file_id) || !parse_created(columns, &created_us))
         return bad_header(window, "file id or time", err);
@@ -410,7 +422,7 @@ static int understand(fp_window *window, const uint8_t *header, size_t size,
     int rc = check_version(window, columns, err);
     if (!rc && size % FP_BLOCK_ALIGNMENT != 0)
         rc = bad_header(window, "its length", err);
-    return rc ? rc : parse_columns(window, columns, schema, err);
+    return rc ? rc : parse_columns(window, size, columns, schema, err);
 }
 
 static int parse_header(fp_window *window, fp_schema *schema, uint64_t *header_end,
@@ -424,7 +436,8 @@ static int parse_header(fp_window *window, fp_schema *schema, uint64_t *header_e
     if (rc)
         return rc;
     fp_arrow_schema columns;
-    rc = fp_arrow_parse_schema(header + METADATA_AT, size - METADATA_AT, &columns);
+    rc = fp_arrow_parse_schema(header + METADATA_AT, size - METADATA_AT, MOST_FIELDS, MOST_PAIRS,
+                               &columns);
     if (rc == FACPOOL_E_NOMEM)
         return fp_fail_nomem(err, size);
     if (rc)
