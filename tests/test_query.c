@@ -531,6 +531,34 @@ static void wrong_filters_are_refused_by_name(void)
     release(fake);
 }
 
+/* In any order, and asked often enough to meet the time limit where each name is looked for among
+ * all. */
+static void very_many_factors_are_found_in_any_order(void)
+{
+    enum { FACTORS = 65535, TIMES = 20 };
+    static const char *names[FACTORS + 1];
+    fp_schema schema;
+    CHECK_OK(fp_schema_init(&schema, FACTORS, NULL, NULL, &err), err);
+    for (size_t i = 0; i < FACTORS; i++)
+        names[i] = fp_texts_at(&schema.names, FACTORS - 1 - i);
+    facpool_filter asked = FACPOOL_FILTER_INIT;
+    asked.factors = names;
+    asked.n_factors = FACTORS;
+    fp_filter filter;
+    for (int time = 0; time < TIMES; time++) {
+        CHECK_OK(fp_filter_init(&filter, &asked, &schema, "wide.fpb", &err), err);
+        CHECK_INT(filter.n_factors, FACTORS);
+        for (uint32_t i = 0; i < FACTORS; i++)
+            CHECK_INT(filter.factors[i], FACTORS - 1 - i);
+        fp_filter_free(&filter);
+    }
+    names[FACTORS] = "alpha";
+    asked.n_factors = FACTORS + 1;
+    CHECK_INT(fp_filter_init(&filter, &asked, &schema, "wide.fpb", &err), FACPOOL_E_NOT_FOUND);
+    CHECK(strstr(err.message, "'alpha' in 'wide.fpb': it has f0, f1, "));
+    fp_schema_free(&schema);
+}
+
 static void null_handles_are_refused(void)
 {
     facpool_row row = FACPOOL_ROW_INIT;
@@ -568,6 +596,7 @@ int main(void)
     RUN(damage_where_nothing_matches_is_not_met);
     RUN(an_error_of_the_disk_ends_the_cursor);
     RUN(wrong_filters_are_refused_by_name);
+    RUN(very_many_factors_are_found_in_any_order);
     RUN(null_handles_are_refused);
     return TEST_END();
 }

@@ -9,6 +9,7 @@
 #include "base/abi.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "model/codes.h"
 
 #define ALL_COLUMNS                                                                                \
     (FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_CODE | FACPOOL_COLUMN_TIMESTAMP | FACPOOL_COLUMN_STATUS)
@@ -153,20 +154,60 @@ static void list_names(const fp_schema *schema, char *text, size_t size)
     }
 }
 
-static int take_factor(uint32_t *out, size_t expected, const char *name, const fp_schema *schema,
-                       const char *path, facpool_error *err)
+/* Up to so many factors are looked for one by one, more in a table of all names. */
+#define FEW_FACTORS 16
+
+/* Names are distinct, so a name's number in the table is its factor's. */
+static int number_names(fp_codes *numbers, const fp_texts *names, facpool_error *err)
 {
-    /* Factors are usually asked for in the order they are stored in. */
-    bool guessed =
-        expected < schema->names.n && strcmp(fp_texts_at(&schema->names, expected), name) == 0;
-    size_t found = guessed ? expected : fp_schema_find(schema, name);
-    if (found == SIZE_MAX) {
-        char names[480];
-        list_names(schema, names, sizeof names);
-        return fp_fail(err, FACPOOL_E_NOT_FOUND,
-                       "there is no factor '%.255s' in '%.200s': it has %s", name, path, names);
+    uint32_t number;
+    for (size_t i = 0; i < names->n; i++)
+        if (fp_codes_intern(numbers, fp_texts_at(names, i), fp_texts_length(names, i), &number))
+            return fp_fail_nomem(err, names->n * sizeof(uint32_t));
+    return 0;
+}
+
+static int find_factor(uint32_t *out, const char *name, bool many, fp_codes *numbers,
+                       const fp_schema *schema, facpool_error *err)
+{
+    if (!many) {
+        size_t found = fp_schema_find(schema, name);
+        *out = found == SIZE_MAX ? FP_CODE_NONE : (uint32_t)found;
+        return 0;
     }
-    *out = (uint32_t)found;
+    int rc = numbers->texts.n ? 0 : number_names(numbers, &schema->names, err);
+    if (!rc)
+        *out = fp_codes_find(numbers, name, strlen(name));
+    return rc;
+}
+
+static int fail_no_factor(const char *name, const fp_schema *schema, const char *path,
+                          facpool_error *err)
+{
+    char names[480];
+    list_names(schema, names, sizeof names);
+    return fp_fail(err, FACPOOL_E_NOT_FOUND, "there is no factor '%.255s' in '%.200s': it has %s",
+                   name, path, names);
+}
+
+static int find_factors(fp_filter *filter, const char *const *asked, fp_codes *numbers,
+                        const fp_schema *schema, const char *path, facpool_error *err)
+{
+    const fp_texts *names = &schema->names;
+    bool many = filter->n_factors > FEW_FACTORS;
+    uint32_t expected = 0; /* factors are usually asked for in the order they are stored in */
+    for (size_t i = 0; i < filter->n_factors; i++) {
+        uint32_t found = expected;
+        int rc = 0;
+        if (expected >= names->n || strcmp(fp_texts_at(names, expected), asked[i]) != 0)
+            rc = find_factor(&found, asked[i], many, numbers, schema, err);
+        if (rc)
+            return rc;
+        if (found == FP_CODE_NONE)
+            return fail_no_factor(asked[i], schema, path, err);
+        filter->factors[i] = found;
+        expected = found + 1;
+    }
     return 0;
 }
 
@@ -178,16 +219,16 @@ static int take_factors(fp_filter *filter, const facpool_filter *asked, const fp
     if (!filter->factors)
         return fp_fail_nomem(err, n * sizeof *filter->factors);
     filter->n_factors = n;
-    for (size_t i = 0; i < n; i++) {
-        filter->factors[i] = (uint32_t)i;
-        if (!asked->factors)
-            continue;
-        size_t expected = i ? filter->factors[i - 1] + 1 : 0;
-        int rc = take_factor(&filter->factors[i], expected, asked->factors[i], schema, path, err);
-        if (rc)
-            return rc;
+    if (!asked->factors) {
+        for (size_t i = 0; i < n; i++)
+            filter->factors[i] = (uint32_t)i;
+        return 0;
     }
-    return 0;
+    fp_codes numbers;
+    fp_codes_init(&numbers, NULL);
+    int rc = find_factors(filter, asked->factors, &numbers, schema, path, err);
+    fp_codes_free(&numbers);
+    return rc;
 }
 
 static void take_flags(fp_filter *filter, const facpool_filter *asked)
