@@ -53,6 +53,25 @@ static void codes_rank_by_bytes_until_a_new_one_comes(void)
     fp_codes_free(&codes);
 }
 
+/* Nobody who makes a file can tell which codes will share a slot. */
+static void codes_lie_elsewhere_in_each_table(void)
+{
+    enum { CODES = 1000 };
+    fp_codes tables[2];
+    for (size_t t = 0; t < 2; t++) {
+        fp_codes_init(&tables[t], NULL);
+        for (uint32_t i = 0; i < CODES; i++) {
+            char text[8];
+            snprintf(text, sizeof text, "%06u", i);
+            CHECK_INT(intern(&tables[t], text), i);
+        }
+    }
+    CHECK_INT(tables[0].n_slots, tables[1].n_slots);
+    CHECK(memcmp(tables[0].slots, tables[1].slots, tables[0].n_slots * sizeof(uint32_t)) != 0);
+    fp_codes_free(&tables[0]);
+    fp_codes_free(&tables[1]);
+}
+
 static void codes_out_of_memory_stay_whole(void)
 {
     for (long left = 0; left < 12; left++) {
@@ -506,6 +525,7 @@ int main(void)
 {
     RUN(codes_are_numbered_once_in_order_of_arrival);
     RUN(codes_rank_by_bytes_until_a_new_one_comes);
+    RUN(codes_lie_elsewhere_in_each_table);
     RUN(codes_out_of_memory_stay_whole);
     RUN(list_keeps_tasks_as_given);
     RUN(list_refuses_bad_codes_by_name);

@@ -4,6 +4,8 @@
 #include "model/codes.h"
 
 #include "base/alloc.h"
+#include "codec/checksum.h"
+#include "os/os.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,32 +24,11 @@ void fp_codes_free(fp_codes *codes)
     fp_codes_init(codes, allocator);
 }
 
-static uint64_t mix(uint64_t value)
-{
-    value ^= value >> 32;
-    value *= 0xd6e8feb86659fd93u;
-    return value ^ value >> 32;
-}
-
-/* Eight bytes a step. Only ever compared within one process, so byte order does not matter. */
-static uint64_t hash_code(const char *code, size_t length)
-{
-    uint64_t hash = 0x9e3779b97f4a7c15u ^ length;
-    uint64_t word = 0;
-    for (; length >= sizeof word; length -= sizeof word, code += sizeof word) {
-        memcpy(&word, code, sizeof word);
-        hash = mix(hash ^ word);
-    }
-    word = 0;
-    memcpy(&word, code, length);
-    return mix(hash ^ word);
-}
-
 /* The slot that holds the code, or the free one where it belongs. There is always a free one. */
 static size_t find_slot(const fp_codes *codes, const char *code, size_t length)
 {
     size_t mask = codes->n_slots - 1;
-    size_t slot = (size_t)hash_code(code, length) & mask;
+    size_t slot = (size_t)fp_hash(code, length, codes->seed) & mask;
     while (codes->slots[slot]) {
         uint32_t id = codes->slots[slot] - 1;
         if (fp_texts_length(&codes->texts, id) == length &&
@@ -73,6 +54,8 @@ static int grow_slots(fp_codes *codes)
     uint32_t *slots = fp_alloc_zero(codes->allocator, n_slots, sizeof *slots);
     if (!slots)
         return FACPOOL_E_NOMEM;
+    if (codes->n_slots == 0)
+        codes->seed = fp_random_seed();
     fp_free(codes->allocator, codes->slots);
     codes->slots = slots;
     codes->n_slots = n_slots;

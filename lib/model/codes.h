@@ -1,4 +1,5 @@
-/* Interned codes: each distinct code once, numbered in order of arrival, found again by hash. */
+/* Interned codes: each distinct code once, numbered in order of arrival, found again by a hash with
+ * a seed of each table's own: codes come out of files, which may be made to do harm. */
 #ifndef FP_MODEL_CODES_H
 #define FP_MODEL_CODES_H
 
@@ -9,6 +10,7 @@ typedef struct fp_codes {
     fp_texts texts;  /* id -> code */
     uint32_t *slots; /* hash table of id + 1, 0: free */
     size_t n_slots;  /* a power of two, or 0 */
+    uint64_t seed;   /* of the hash: drawn with the first slots */
     uint32_t *rank;  /* id -> place in byte order; NULL until fp_codes_rank, dropped by add */
     const facpool_allocator *allocator;
 } fp_codes;

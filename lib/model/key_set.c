@@ -5,6 +5,8 @@
 #include "model/key_set.h"
 
 #include "base/alloc.h"
+#include "codec/checksum.h"
+#include "os/os.h"
 
 #define PIECE_SHIFT 9
 #define PIECE_WORDS 8
@@ -22,6 +24,7 @@ struct fp_key_set {
     size_t pieces_capacity;
     uint32_t *slots; /* hash table of piece index + 1, 0: free */
     size_t n_slots;  /* a power of two, or 0 */
+    uint64_t seed;   /* of the hash: drawn with the first slots, since files choose the dates */
     size_t last;     /* the piece last added to: keys mostly arrive in order */
 };
 
@@ -43,19 +46,17 @@ void fp_key_set_free(fp_key_set *set)
     fp_free(allocator, set);
 }
 
-static size_t hash_place(int64_t date, uint32_t group)
+static size_t hash_place(const fp_key_set *set, int64_t date, uint32_t group)
 {
-    uint64_t hash = ((uint64_t)date ^ (uint64_t)group << 40) * 0x9e3779b97f4a7c15u;
-    hash ^= hash >> 32;
-    hash *= 0xd6e8feb86659fd93u;
-    return (size_t)(hash ^ hash >> 29);
+    uint64_t place[2] = {(uint64_t)date, group};
+    return (size_t)fp_hash(place, sizeof place, set->seed);
 }
 
 /* The slot of the piece, or the free one where it belongs. There is always a free one. */
 static size_t find_slot(const fp_key_set *set, int64_t date, uint32_t group)
 {
     size_t mask = set->n_slots - 1;
-    size_t slot = hash_place(date, group) & mask;
+    size_t slot = hash_place(set, date, group) & mask;
     while (set->slots[slot]) {
         const piece *p = &set->pieces[set->slots[slot] - 1];
         if (p->date == date && p->group == group)
@@ -80,6 +81,8 @@ static int grow_slots(fp_key_set *set)
     uint32_t *slots = fp_alloc_zero(set->allocator, n_slots, sizeof *slots);
     if (!slots)
         return FACPOOL_E_NOMEM;
+    if (set->n_slots == 0)
+        set->seed = fp_random_seed();
     fp_free(set->allocator, set->slots);
     set->slots = slots;
     set->n_slots = n_slots;

@@ -83,6 +83,14 @@ int fp_random(void *out, size_t n, facpool_error *err)
     return done == n ? 0 : random_from_device((unsigned char *)out + done, n - done, err);
 }
 
+uint64_t fp_random_seed(void)
+{
+    uint64_t seed;
+    if (fp_random(&seed, sizeof seed, NULL))
+        seed = (uint64_t)fp_clock_ns() ^ (uint64_t)(uintptr_t)&seed << 16;
+    return seed;
+}
+
 int64_t fp_process_id(void)
 {
     return getpid();

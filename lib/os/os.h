@@ -18,6 +18,8 @@ int64_t fp_clock_wall_us(void); /* since 1970-01-01 UTC */
 void fp_sleep_ns(int64_t ns);
 
 int fp_random(void *out, size_t n, facpool_error *err);
+/* For a hash table. Where there are no random bytes, the clock and the stack's place must do. */
+uint64_t fp_random_seed(void);
 int64_t fp_process_id(void);
 
 /* Processors this process may use: affinity, cgroup quota (rounded up) and OMP_NUM_THREADS
