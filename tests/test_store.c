@@ -5,6 +5,7 @@
 #include "codec/checksum.h"
 #include "store/binary.h"
 #include "store_rows.h"
+#include "tiers.h"
 
 static facpool_error err = FACPOOL_ERROR_INIT;
 
@@ -149,6 +150,55 @@ static void wide_rows_go_into_smaller_blocks(void)
         CHECK(rows_at_once >= FP_PAGE_ROWS && rows_at_once % FP_PAGE_ROWS == 0);
         CHECK(rows_at_once * (n + 3) * sizeof(double) < FP_MOST_BLOCK_BYTES);
     }
+}
+
+/* As many failures, each with the longest message, as are appended at once. */
+static void long_messages_go_into_smaller_blocks(void)
+{
+    enum { MESSAGE = FP_MESSAGE_MAX_BYTES };
+    static const char *const paths[] = {"messages.fpb", "messages.arrow"};
+    size_t n = of_tier(5000, 5000, FP_BLOCK_ROWS);
+    char *message = malloc(MESSAGE + 1);
+    const char **messages = calloc(n, sizeof *messages), **codes = calloc(n, sizeof *codes);
+    int64_t *dates = calloc(n, sizeof *dates);
+    uint8_t *statuses = malloc(n);
+    memset(message, 'x', MESSAGE);
+    message[MESSAGE] = '\0';
+    memset(statuses, FACPOOL_STATUS_FAILED, n);
+    for (size_t i = 0; i < n; i++) {
+        dates[i] = (int64_t)i;
+        codes[i] = "a";
+        messages[i] = message;
+    }
+    facpool_rows appended = FACPOOL_ROWS_INIT;
+    appended.n = n;
+    appended.dates = dates;
+    appended.codes = codes;
+    appended.statuses = statuses;
+    appended.messages = messages;
+    for (size_t p = 0; p < 2; p++) {
+        const char *path = path_of(paths[p]);
+        facpool_backup_options options = options_for(path, FACPOOL_MODE_CREATE);
+        facpool_writer *writer = NULL;
+        fp_source *source = NULL;
+        CHECK_OK(facpool_writer_open(&writer, &options, NULL, 1, &err), err);
+        CHECK_OK(facpool_writer_append(writer, &appended, &err), err);
+        CHECK_OK(facpool_writer_close(writer, &err), err);
+        CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+        size_t n_rows = 0;
+        for (size_t i = 0; i < source->n_blocks; i++) {
+            n_rows += source->blocks[i].n_rows;
+            CHECK((size_t)source->blocks[i].n_rows * MESSAGE <= (size_t)64 << 20);
+        }
+        CHECK_INT(n_rows, n);
+        fp_source_release(source);
+        unlink(path);
+    }
+    free(message);
+    free(messages);
+    free(codes);
+    free(dates);
+    free(statuses);
 }
 
 static size_t ten_rows(size_t n_factors)
@@ -550,6 +600,7 @@ int main(void)
     RUN(codes_of_all_kinds_come_back_in_byte_order);
     RUN(codes_without_a_rank_give_the_same_dictionary);
     RUN(wide_rows_go_into_smaller_blocks);
+    RUN(long_messages_go_into_smaller_blocks);
     RUN(a_batch_may_take_several_blocks);
     RUN(create_leaves_an_existing_file_alone);
     RUN(an_empty_file_counts_as_absent);

@@ -8,6 +8,9 @@
 
 #include <assert.h>
 
+/* The most bytes of messages in a block of several rows. */
+#define MOST_MESSAGE_BYTES ((uint32_t)64 << 20)
+
 /* ------------------------------------------------------------------ failing (lock held) */
 
 static int refuse(const fp_log *log, facpool_error *err)
@@ -206,8 +209,20 @@ static int append_rows(fp_log *log, fp_encoder *encoder, const fp_batch *batch, 
     return rc;
 }
 
-/* Rows of a batch that has so many factors that it takes several blocks are there in part when an
- * error strikes between them: nothing can be appended after that. */
+/* How many rows, from `first` on, are one block: as many as the format takes at once, and messages
+ * that leave it far below the longest that there may be. */
+static size_t rows_of_block(const fp_log *log, const fp_batch *batch, size_t first)
+{
+    size_t most = log->format->most_rows(batch->ok ? batch->n_factors : 0);
+    size_t left = batch->n_rows - first, n = left < most ? left : most;
+    const uint32_t *offsets = batch->messages.offsets;
+    while (!batch->ok && n > 1 && offsets[first + n] - offsets[first] > MOST_MESSAGE_BYTES)
+        n /= 2;
+    return n;
+}
+
+/* Rows of a batch that has so many factors, or such messages, that it takes several blocks are
+ * there in part when an error strikes between them: nothing can be appended after that. */
 static void give_up(fp_log *log, const facpool_error *error)
 {
     fp_lock_enter(&log->lock);
@@ -223,10 +238,9 @@ int fp_log_append(fp_log *log, const fp_batch *batch, facpool_error *err)
     if (rc)
         return rc;
     facpool_error error = FACPOOL_ERROR_INIT;
-    size_t most = log->format->most_rows(batch->ok ? batch->n_factors : 0);
-    for (size_t first = 0; !rc && first < batch->n_rows; first += most) {
-        size_t left = batch->n_rows - first;
-        rc = append_rows(log, encoder, batch, first, left < most ? left : most, &error);
+    for (size_t first = 0, n; !rc && first < batch->n_rows; first += n) {
+        n = rows_of_block(log, batch, first);
+        rc = append_rows(log, encoder, batch, first, n, &error);
         if (rc && first)
             give_up(log, &error);
     }
