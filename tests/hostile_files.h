@@ -84,8 +84,16 @@ static inline int read_batches(const char *path)
     return read_rows(path, FACPOOL_ORDER_FILE, true);
 }
 
-/* What resuming would find. */
-static inline int plan_to_resume(const char *path)
+/* What the file says of itself, where it can be had: resuming needs its factors. */
+static const facpool_info *said;
+
+static int leave_factors(const facpool_task *task, double *factors, void *user)
+{
+    (void)task, (void)factors, (void)user;
+    return 0;
+}
+
+static inline int run_one_task(const char *path, bool dry)
 {
     facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
     facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
@@ -95,39 +103,106 @@ static inline int plan_to_resume(const char *path)
     CHECK_OK(facpool_tasks_add(tasks, 1, "a", &err), err);
     backup.path = path;
     backup.mode = FACPOOL_MODE_RESUME;
+    backup.durability = FACPOOL_DURABILITY_NONE;
+    backup.no_async = 1;
     options.backup = &backup;
-    options.n_factors = 1;
-    options.dry_run = 1;
-    options.workers = 1;
-    facpool_job *job = NULL;
-    int rc = facpool_job_open(&job, tasks, &options, &err);
-    if (!rc)
-        rc = facpool_job_finish(job, &result, &err);
+    options.n_factors = said ? said->n_factors : 1;
+    options.factor_names = said ? said->factor_names : NULL;
+    options.fn = leave_factors;
+    options.executor = FACPOOL_EXECUTOR_SERIAL;
+    options.results = FACPOOL_RESULTS_DROP;
+    options.dry_run = dry;
+    int rc = facpool_run(tasks, &options, &result, &err);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
     return rc;
+}
+
+/* What resuming would find. */
+static inline int plan_to_resume(const char *path)
+{
+    return run_one_task(path, true);
+}
+
+/* The same in earnest: damage is given up, a torn tail cut off, a row stored, the file closed. */
+static inline int resume(const char *path)
+{
+    return run_one_task(path, false);
+}
+
+static inline int open_writer(const char *path)
+{
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_writer *writer = NULL;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    backup.durability = FACPOOL_DURABILITY_NONE;
+    int rc = facpool_writer_open(&writer, &backup, said ? said->factor_names : NULL,
+                                 said ? said->n_factors : 1, &err);
+    return rc ? rc : facpool_writer_close(writer, &err);
 }
 
 static const looking lookings[] = {{"info", look_for_info},   {"verify", verify},
                                    {"rows", read_as_stored},  {"rows in order", read_in_order},
                                    {"batches", read_batches}, {"resume", plan_to_resume}};
 
+/* These write to the file, and are done to copies of it. */
+static const looking writings[] = {{"resume, run", resume}, {"writer", open_writer}};
+
+/* What a writer remembers of a row, at the most. */
+#define KEY_BYTES 200
+
+/* Holes stay holes. */
+static inline void copy_file(const char *from, const char *to)
+{
+    static char bytes[65536];
+    static const char zeros[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK(in >= 0 && out >= 0);
+    ssize_t n;
+    off_t at = 0;
+    for (; (n = read(in, bytes, sizeof bytes)) > 0; at += n)
+        if (memcmp(bytes, zeros, (size_t)n) != 0)
+            CHECK_INT(pwrite(out, bytes, (size_t)n, at), n);
+    CHECK_INT(ftruncate(out, at), 0);
+    close(in);
+    close(out);
+}
+
+static inline void check_cost(const char *name, const looking *l, const char *path, size_t file,
+                              size_t more_bytes)
+{
+    size_t before;
+    cost_begin(&before);
+    int rc = l->look(path);
+    cost c = cost_end(before);
+    printf("     %-28s %-13s %9zu KiB file: held %7zu KiB, read %8zu KiB in %zu reads, %s\n", name,
+           l->what, file >> 10, c.most_bytes >> 10, c.read_bytes >> 10, c.n_reads,
+           rc ? facpool_error_name(rc) : "ok");
+    CHECK_INT(costs.held, before); /* nothing is left */
+    CHECK(c.most_bytes <= 5 * file + 8 * MIB + more_bytes);
+    CHECK(c.read_bytes <= 8 * file + MIB / 4);
+}
+
 /* `batch_bytes`: what a batch of the file's rows is large, decoded. */
 static inline void check_costs(const char *name, const char *path, size_t batch_bytes)
 {
-    size_t file = (size_t)file_bytes(path);
-    for (size_t i = 0; i < sizeof lookings / sizeof *lookings; i++) {
-        size_t before;
-        cost_begin(&before);
-        int rc = lookings[i].look(path);
-        cost c = cost_end(before);
-        printf("     %-28s %-13s %9zu KiB file: held %7zu KiB, read %8zu KiB in %zu reads, %s\n",
-               name, lookings[i].what, file >> 10, c.most_bytes >> 10, c.read_bytes >> 10,
-               c.n_reads, rc ? facpool_error_name(rc) : "ok");
-        CHECK_INT(costs.held, before); /* nothing is left */
-        CHECK(c.most_bytes <= 5 * file + 8 * MIB + batch_bytes);
-        CHECK(c.read_bytes <= 8 * file + MIB / 4);
+    size_t file = (size_t)file_bytes(path), n_rows = 0;
+    char copy[4096];
+    snprintf(copy, sizeof copy, "%s.copy%s", path, strrchr(path, '.'));
+    said = NULL;
+    (void)facpool_backup_info(&said, path, &err);
+    for (size_t status = 0; said && status < 6; status++)
+        n_rows += (size_t)said->rows[status];
+    for (size_t i = 0; i < sizeof lookings / sizeof *lookings; i++)
+        check_cost(name, &lookings[i], path, file, batch_bytes);
+    for (size_t i = 0; i < sizeof writings / sizeof *writings; i++) {
+        copy_file(path, copy);
+        check_cost(name, &writings[i], copy, file, batch_bytes + i * n_rows * KEY_BYTES);
+        unlink(copy);
     }
+    facpool_info_free(said);
     unlink(path);
 }
 

@@ -187,6 +187,60 @@ static void many_equal_columns_cost_what_a_batch_of_them_is(void)
     }
 }
 
+/* Rows of one code, all alike but for the dates, or quite alike: failures of one task. */
+static void write_equal_rows(const char *path, size_t n, bool failures)
+{
+    enum { AT_ONCE = 65536 };
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_writer *writer = NULL;
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    int64_t *dates = calloc(AT_ONCE, sizeof *dates),
+            *timestamps = calloc(AT_ONCE, sizeof *timestamps);
+    const char **codes = calloc(AT_ONCE, sizeof *codes);
+    double *factors = calloc(AT_ONCE, sizeof *factors);
+    uint8_t *statuses = malloc(AT_ONCE);
+    memset(statuses, failures ? FACPOOL_STATUS_FAILED : FACPOOL_STATUS_OK, AT_ONCE);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        codes[i] = "a";
+    backup.path = path;
+    backup.durability = FACPOOL_DURABILITY_NONE;
+    rows.n = AT_ONCE;
+    rows.dates = dates;
+    rows.timestamps = timestamps;
+    rows.codes = codes;
+    rows.factors = factors;
+    rows.statuses = statuses;
+    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, 1, &err), err);
+    for (size_t at = 0; at < n; at += AT_ONCE) {
+        for (size_t i = 0; i < AT_ONCE; i++)
+            dates[i] = failures ? 1 : (int64_t)(at + i);
+        CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    }
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    free(dates);
+    free(timestamps);
+    free(codes);
+    free(factors);
+    free(statuses);
+}
+
+#define BLOCK_BYTES ((size_t)65536 * 5 * 8) /* decoded, with one factor */
+
+static void many_failures_of_one_task_cost_what_a_block_of_them_is(void)
+{
+    const char *path = scratch_path("failures.fpb");
+    write_equal_rows(path, of_tier(500000, 1000000, 4000000), true);
+    check_costs("failures of one task", path, BLOCK_BYTES);
+}
+
+/* Each alone on its date: what a writer remembers of them is bounded by their number. */
+static void keys_far_apart_cost_a_writer_what_they_are_many(void)
+{
+    const char *path = scratch_path("keys.fpb");
+    write_equal_rows(path, of_tier(200000, 1000000, 4000000), false);
+    check_costs("keys far apart", path, BLOCK_BYTES);
+}
+
 /* ------------------------------------------------------------------ Arrow headers */
 
 /* A schema whose fields and keys are one vector, every entry of which leads to one empty table. */
@@ -264,6 +318,8 @@ int main(void)
     if (!scratch_make("hostile"))
         return 1;
     RUN(many_equal_columns_cost_what_a_batch_of_them_is);
+    RUN(many_failures_of_one_task_cost_what_a_block_of_them_is);
+    RUN(keys_far_apart_cost_a_writer_what_they_are_many);
     RUN(very_many_blocks_cost_what_they_are_long);
     RUN(magic_numbers_alone_are_passed_over);
     RUN(lines_of_any_length_are_not_held);

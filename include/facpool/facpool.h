@@ -652,9 +652,11 @@ typedef struct facpool_rows {
 typedef struct facpool_writer facpool_writer;
 
 /* Makes or continues a backup, as backup->mode says, with n_factors names (NULL: f0, f1, ...). The
- * options batch_rows, flush_ms, durability and the others mean what they mean for a run. Errors:
- * INVALID, EXISTS, MISMATCH, BUSY, NOT_FOUND (the folder), UNSUPPORTED, CORRUPT (the header),
- * SYSTEM, NOMEM, IO. */
+ * options batch_rows, flush_ms, durability and the others mean what they mean for a run. The writer
+ * remembers every key that has an ok row, those that the file has already too: about a bit a key
+ * where a date has many codes, up to 200 bytes for a key that is alone on its date, however little
+ * the row takes in the file; and every code once. Errors: INVALID, EXISTS, MISMATCH, BUSY,
+ * NOT_FOUND (the folder), UNSUPPORTED, CORRUPT (the header), SYSTEM, NOMEM, IO. */
 FACPOOL_API int facpool_writer_open(facpool_writer **out, const facpool_backup_options *backup,
                                     const char *const *factor_names, size_t n_factors,
                                     facpool_error *err);

@@ -106,7 +106,7 @@ size_t fp_plan_next_left(const fp_plan *plan, size_t first, size_t end)
 /* ------------------------------------------------------------------ subtraction */
 
 /* A stored row that is neither ok nor skipped: which status a task is left with is known only when
- * all blocks are read. */
+ * all blocks are read. A task may have any number of them, of which the latest is kept. */
 typedef struct failed_row {
     size_t position;
     int64_t timestamp;
@@ -126,10 +126,14 @@ typedef struct subtraction {
     int64_t *timestamps;
     uint8_t *statuses;
     size_t *positions;
-    failed_row *failed;
+    failed_row *failed; /* superseded ones among them, until there is no room */
     size_t n_failed;
     size_t failed_capacity;
+    size_t n_arrived;
 } subtraction;
+
+/* Failures that there is room for at first, so that it is not often made. */
+#define FEW_FAILED 1024
 
 static int subtraction_init(subtraction *s, fp_plan *plan, bool keep_failed, facpool_error *err)
 {
@@ -171,16 +175,49 @@ static void mark_done(fp_plan *plan, size_t position)
     plan->done[position / 64] |= UINT64_C(1) << (position % 64);
 }
 
+static int compare_failed(const void *a, const void *b)
+{
+    const failed_row *x = a, *y = b;
+    if (x->position != y->position)
+        return x->position < y->position ? -1 : 1;
+    if (x->timestamp != y->timestamp)
+        return x->timestamp < y->timestamp ? -1 : 1;
+    return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
+}
+
+/* Keeps the latest row of each task. */
+static void drop_superseded(subtraction *s)
+{
+    size_t kept = 0;
+    if (s->n_failed)
+        qsort(s->failed, s->n_failed, sizeof *s->failed, compare_failed);
+    for (size_t i = 0; i < s->n_failed; i++)
+        if (i + 1 == s->n_failed || s->failed[i + 1].position != s->failed[i].position)
+            s->failed[kept++] = s->failed[i];
+    s->n_failed = kept;
+}
+
+/* Half of the room is free then, so that rows are not sorted again and again. */
+static int make_room_for_failed(subtraction *s, facpool_error *err)
+{
+    drop_superseded(s);
+    size_t needed = 2 * s->n_failed + FEW_FAILED;
+    if (fp_grow(s->plan->allocator, (void **)&s->failed, &s->failed_capacity, needed,
+                sizeof *s->failed))
+        return fp_fail_nomem(err, needed * sizeof *s->failed);
+    return 0;
+}
+
 static int remember_failed(subtraction *s, size_t row, facpool_error *err)
 {
-    if (fp_grow(s->plan->allocator, (void **)&s->failed, &s->failed_capacity, s->n_failed + 1,
-                sizeof *s->failed))
-        return fp_fail_nomem(err, (s->n_failed + 1) * sizeof *s->failed);
+    int rc = s->n_failed == s->failed_capacity ? make_room_for_failed(s, err) : 0;
+    if (rc)
+        return rc;
     uint8_t status =
         s->statuses[row] <= FACPOOL_STATUS_CRASHED ? s->statuses[row] : FACPOOL_STATUS_FAILED;
     s->failed[s->n_failed] = (failed_row){.position = s->positions[row],
                                           .timestamp = s->timestamps[row],
-                                          .arrival = s->n_failed,
+                                          .arrival = s->n_arrived++,
                                           .status = status};
     s->n_failed++;
     return 0;
@@ -274,26 +311,13 @@ static int subtract_blocks(subtraction *s, fp_source *source, fp_plan_findings *
     return rc;
 }
 
-static int compare_failed(const void *a, const void *b)
-{
-    const failed_row *x = a, *y = b;
-    if (x->position != y->position)
-        return x->position < y->position ? -1 : 1;
-    if (x->timestamp != y->timestamp)
-        return x->timestamp < y->timestamp ? -1 : 1;
-    return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
-}
-
 /* A task without a final row runs again for the reason that its latest row gives. */
 static void count_retries(subtraction *s)
 {
-    if (s->n_failed)
-        qsort(s->failed, s->n_failed, sizeof *s->failed, compare_failed);
-    for (size_t i = 0; i < s->n_failed; i++) {
-        bool latest = i + 1 == s->n_failed || s->failed[i + 1].position != s->failed[i].position;
-        if (latest && !fp_plan_is_done(s->plan, s->failed[i].position))
+    drop_superseded(s);
+    for (size_t i = 0; i < s->n_failed; i++)
+        if (!fp_plan_is_done(s->plan, s->failed[i].position))
             s->plan->retry[s->failed[i].status]++;
-    }
 }
 
 void fp_plan_findings_free(fp_plan_findings *found)
