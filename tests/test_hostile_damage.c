@@ -27,6 +27,54 @@ static void damaged_lines_among_good_ones_cost_what_they_are_long(void)
     check_costs("every second line damaged", path, 0);
 }
 
+enum { WIDE = 2000 };
+
+static int give_up_damage(const char *path)
+{
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_writer *writer = NULL;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    int rc = facpool_writer_open(&writer, &backup, NULL, WIDE, &err);
+    return rc ? rc : facpool_writer_close(writer, &err);
+}
+
+/* How many pieces of memory a call takes for a row of many factors, bad lines, and a row. */
+static size_t pieces_taken(const looking *call, int expected, size_t n_bad)
+{
+    const char *path = scratch_path("wide.jsonl");
+    size_t size, before;
+    write_rows(path, 1, WIDE, false);
+    uint8_t *row = file_read(path, &size);
+    FILE *file = fopen(path, "we");
+    CHECK(row && file);
+    fwrite(row, 1, size, file);
+    for (size_t i = 0; i < n_bad; i++)
+        fputs("x\n", file);
+    fwrite(row, 1, size, file);
+    fclose(file);
+    free(row);
+    cost_begin(&before);
+    CHECK_INT(call->look(path), expected);
+    cost c = cost_end(before);
+    unlink(path);
+    return c.n_taken;
+}
+
+/* What many factors cost is paid once, not for each bad line. */
+static void bad_lines_among_many_factors_cost_what_they_are_long(void)
+{
+    static const looking all[] = {
+        {"info", look_for_info}, {"verify", verify}, {"resume", give_up_damage}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int expected = i == 1 ? FACPOOL_E_CORRUPT : 0;
+        size_t few = pieces_taken(&all[i], expected, 10);
+        size_t many = pieces_taken(&all[i], expected, of_tier(500, 2000, 20000));
+        printf("     bad lines, %s: %zu pieces of memory, %zu\n", all[i].what, few, many);
+        CHECK(many < few + 100);
+    }
+}
+
 /* The checksum is right, the rows descend, and so each is a block; and the number is none that a
  * double can hold, which is found when it is read. */
 static void lines_whose_values_are_none_cost_what_they_are_long(void)
@@ -163,6 +211,7 @@ int main(void)
     if (!scratch_make("hostile-damage"))
         return 1;
     RUN(damaged_lines_among_good_ones_cost_what_they_are_long);
+    RUN(bad_lines_among_many_factors_cost_what_they_are_long);
     RUN(lines_whose_values_are_none_cost_what_they_are_long);
     RUN(very_many_damaged_blocks_cost_what_they_are_long);
     RUN(beginnings_of_arrow_blocks_are_passed_over);

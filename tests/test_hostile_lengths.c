@@ -4,6 +4,7 @@
  * bytes. What it may cost is said in
  * hostile_files.h. */
 #include "hostile_files.h"
+#include "one_row.h"
 
 #include "codec/arrow_flat.h"
 #include "store/arrow_file.h"
@@ -137,6 +138,78 @@ static void lines_that_are_no_rows_cost_what_they_are_long(void)
     write_lines(path, "\n", of_tier(20000, 100000, 2000000));
     check_costs("very many blank lines", path, 0);
     free(nested);
+}
+
+/* What a power loss may leave begins with zeros, and its lines are looked through for a row. */
+static void lines_behind_a_zero_cost_what_they_are_long(void)
+{
+    static const char *const lines[] = {"\n", "x\n", " \n"};
+    for (size_t i = 0; i < 3; i++) {
+        fp_buffer file = {0};
+        put(&file, "\0}\n", 3);
+        for (size_t n = 0; n < of_tier(100000, 100000, 2000000); n++)
+            put(&file, lines[i], strlen(lines[i]));
+        check_costs("lines behind a zero", write_file("zero.jsonl", &file, 0), 0);
+        fp_buffer_free(&file);
+    }
+}
+
+/* Blank lines, as those that give damage up leave them. */
+static void put_blanks(FILE *file, size_t n)
+{
+    char line[4096];
+    memset(line, ' ', sizeof line);
+    line[sizeof line - 1] = '\n';
+    for (size_t done = 0; done < n; done += sizeof line)
+        fwrite(line, 1, sizeof line, file);
+}
+
+static void check_blanks(const char *path, uint64_t n_rows)
+{
+    facpool_verify_report report = FACPOOL_VERIFY_REPORT_INIT;
+    CHECK_OK(facpool_backup_verify(path, &report, &err), err);
+    CHECK_INT(report.rows, n_rows);
+    CHECK_INT(report.tail_bytes, 0);
+    CHECK_INT(report.damaged_blocks, 0);
+    CHECK_INT(report.closed, 1);
+}
+
+/* More blanks than a block holds, before the rows, between them and behind them: they are no
+ * damage and no tail, whoever opens the file, and who reads a row does not hold them. */
+static void blank_lines_are_not_held(void)
+{
+    const char *path = scratch_path("blanks.jsonl");
+    size_t size, before, most = 40 * MIB;
+    write_rows(path, 2, 1, false);
+    uint8_t *rows = file_read(path, &size);
+    FILE *file = fopen(path, "we");
+    CHECK(rows && file);
+    size_t first = (size_t)((uint8_t *)memchr(rows, '\n', size) - rows) + 1;
+    put_blanks(file, most);
+    fwrite(rows, 1, first, file);
+    put_blanks(file, most);
+    fwrite(rows + first, 1, size - first, file);
+    put_blanks(file, most);
+    fclose(file);
+    free(rows);
+    check_blanks(path, 2);
+    cost_begin(&before);
+    CHECK_INT(read_as_stored(path), 0);
+    cost c = cost_end(before);
+    printf("     %zu KiB of blanks: held %zu KiB\n", 3 * most >> 10, c.most_bytes >> 10);
+    CHECK(c.most_bytes <= 34 * MIB);
+    CHECK(c.read_bytes <= 3 * (size_t)file_bytes(path));
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_writer *writer = NULL;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    size = (size_t)file_bytes(path);
+    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, 1, &err), err);
+    CHECK_INT(file_bytes(path), size); /* nothing was cut off */
+    append_row(writer, 9, "a", 1);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    check_blanks(path, 3);
+    unlink(path);
 }
 
 /* Each row before the one before: each is a block of its own. */
@@ -324,6 +397,8 @@ int main(void)
     RUN(magic_numbers_alone_are_passed_over);
     RUN(lines_of_any_length_are_not_held);
     RUN(lines_that_are_no_rows_cost_what_they_are_long);
+    RUN(lines_behind_a_zero_cost_what_they_are_long);
+    RUN(blank_lines_are_not_held);
     RUN(rows_that_descend_cost_what_they_are_long);
     RUN(a_file_of_nothing_but_a_hole_costs_little);
     RUN(very_many_fields_of_four_bytes_are_not_held);

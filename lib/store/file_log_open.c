@@ -305,27 +305,29 @@ int fp_log_resume(fp_log **out, const fp_log_settings *settings, fp_file *file,
 
 /* ------------------------------------------------------------------ giving up what is damaged */
 
+static int blank_line(void *to, uint64_t offset, uint64_t bytes, facpool_error *err)
+{
+    fp_log *log = to;
+    log->contents.counts.given_up++;
+    if (log->contents.durable_end > offset)
+        log->contents.durable_end = offset; /* for the next sync */
+    return fp_log_blank(&log->file, offset, bytes, err);
+}
+
 /* Damaged lines are blanked, so that other programs can read the file: the one thing that is ever
  * overwritten in a file. */
 static int blank_bad_lines(fp_log *log, facpool_error *err)
 {
     fp_log_contents *contents = &log->contents;
     fp_window window;
+    if (contents->counts.damaged == 0)
+        return 0;
     int rc = fp_window_init(&window, &log->file, OPEN_AHEAD_BYTES, err);
     if (rc)
         return rc;
     fp_place place = {
         .window = &window, .schema = &log->schema, .header_end = contents->header_end};
-    for (uint64_t at = 0, bad, bytes; contents->counts.damaged; at = bad + bytes + 1) {
-        rc = log->format->lines->find_bad_line(&place, at, contents->end, &bad, &bytes, err);
-        if (!rc && bad != UINT64_MAX)
-            rc = fp_log_blank(&log->file, bad, bytes, err);
-        if (rc || bad == UINT64_MAX)
-            break;
-        contents->counts.given_up++;
-        if (contents->durable_end > bad)
-            contents->durable_end = bad; /* for the next sync */
-    }
+    rc = log->format->lines->each_bad_line(&place, 0, contents->end, blank_line, log, err);
     fp_window_free(&window);
     if (!rc)
         contents->counts.damaged = 0;

@@ -84,6 +84,15 @@ static int add_block(walk *w, uint64_t offset, const fp_parsed_block *parsed, fa
     return rc;
 }
 
+static int count_line(void *to, uint64_t offset, uint64_t bytes, facpool_error *err)
+{
+    (void)offset;
+    (void)bytes;
+    (void)err;
+    ++*(uint64_t *)to;
+    return 0;
+}
+
 /* How many blocks are missing in a stretch. An untrusted sequence number proves no more than there
  * was room for; in a file of lines each bad one is one. */
 static int count_missing(const walk *w, uint64_t offset, uint64_t end, uint64_t next_sequence,
@@ -93,16 +102,9 @@ static int count_missing(const walk *w, uint64_t offset, uint64_t end, uint64_t 
     uint64_t n = next_sequence - w->next_sequence;
     n = n < most ? n : most;
     const fp_line_type *lines = w->format->lines;
-    for (uint64_t at = offset, bad, bytes; lines && at < end; at = bad + bytes + 1) {
-        int rc = lines->find_bad_line(w->place, at, end, &bad, &bytes, err);
-        if (rc)
-            return rc;
-        if (bad == UINT64_MAX)
-            break;
-        n++;
-    }
+    int rc = lines ? lines->each_bad_line(w->place, offset, end, count_line, &n, err) : 0;
     *missing = n ? n : 1;
-    return 0;
+    return rc;
 }
 
 /* A stretch without a good block, or a jump in the sequence (then it is empty). */

@@ -44,7 +44,7 @@ typedef enum fp_block_state {
 /* What a block's header says. */
 typedef struct fp_parsed_block {
     fp_block_state state;
-    bool is_index;
+    bool is_index;      /* or, in a file of lines, a stretch of blank ones: no rows */
     fp_log_entry entry; /* its texts point into the window, valid until its next use, or below */
     uint64_t durable_end;
     bool unsynced;
@@ -74,6 +74,9 @@ typedef struct fp_block_check {
     uint64_t first_damage; /* file offset, where there is damage */
 } fp_block_check;
 
+/* Takes a line of a file, its newline left out. */
+typedef int fp_take_line(void *to, uint64_t offset, uint64_t bytes, facpool_error *err);
+
 /* What a format adds whose files hold rows and nothing else, each a line: no header, no index, no
  * sequence numbers, no durable ends. Its blocks are runs of good lines, which parse_block has
  * checked to the last byte and which the walk numbers; a file counts as closed where no torn tail
@@ -82,10 +85,11 @@ typedef struct fp_line_type {
     /* Whether a file begins with zeros, as a power loss may leave one of ours, and goes on with
      * what can be left of rows, a good one among them. */
     int (*has_row)(const fp_file *file, bool *has, facpool_error *err);
-    /* The first line from `from` on that is no good row and not blank, its newline left out: a line
-     * begins there. UINT64_MAX: there is none that begins below `end`. */
-    int (*find_bad_line)(const fp_place *place, uint64_t from, uint64_t end, uint64_t *offset,
-                         uint64_t *bytes, facpool_error *err);
+    /* Calls `take` for each line that is no good row and not blank, from `from` on, where a line
+     * begins, and that begins below `end`. Ends where `take` does not return 0, and returns that.
+     */
+    int (*each_bad_line)(const fp_place *place, uint64_t from, uint64_t end, fp_take_line *take,
+                         void *to, facpool_error *err);
     /* The number, from 1, of the line that begins at an offset. */
     int (*number_of_line)(const fp_place *place, uint64_t offset, uint64_t *number,
                           facpool_error *err);

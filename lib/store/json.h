@@ -10,7 +10,8 @@
 
 /* More than the longest line of the widest row has. */
 #define FP_JSON_MOST_LINE_BYTES ((size_t)128 << 20)
-/* A block of lines ends where it would grow beyond this: a reader has all of it in memory. */
+/* A block of lines ends where it would grow beyond this, by rows or by blanks: a reader has all of
+ * it in memory. */
 #define FP_JSON_MOST_BLOCK_BYTES ((uint64_t)32 << 20)
 
 /* ------------------------------------------------------------------ lines of a file */

@@ -67,18 +67,24 @@ static void add(growing *g, const fp_json_line *line)
     strcpy(g->code_before, g->judge.code);
 }
 
-/* Takes line after line. Blank lines belong to the block that they stand in or follow. */
+/* Takes line after line. Blank lines belong to the block that they stand in or follow, as far as a
+ * block goes; others, however many, make a stretch without rows. */
 static int grow(growing *g, fp_json_lines *lines, facpool_error *err)
 {
+    fp_block *block = g->block;
     for (;;) {
         fp_json_line line;
         bool is_row;
         int rc = fp_json_next_line(lines, &line, err);
         if (!rc && line.kind == FP_JSON_BLANK) {
-            if (g->block->n_rows)
-                g->block->bytes = line.end - g->block->offset;
+            uint64_t bytes = line.end - block->offset;
+            if (block->n_rows && bytes > FP_JSON_MOST_BLOCK_BYTES)
+                return 0;
+            block->bytes = bytes;
             continue;
         }
+        if (!rc && block->n_rows == 0 && block->bytes)
+            return 0;
         if (!rc)
             rc = fp_json_judge_line(&g->judge, &line, &is_row, err);
         if (rc || !is_row || !fits(g, &line))
@@ -102,8 +108,9 @@ int fp_json_parse_block(const fp_place *place, uint64_t offset, fp_parsed_block 
     fp_json_lines lines = {place->window, offset, g.judge.layout.most_bytes};
     rc = grow(&g, &lines, err);
     fp_json_judge_free(&g.judge);
-    if (rc || block->n_rows == 0)
+    if (rc || block->bytes == 0)
         return rc;
+    out->is_index = block->n_rows == 0;
     block->n_pages = (block->n_rows + FP_PAGE_ROWS - 1) / FP_PAGE_ROWS;
     out->state = FP_BLOCK_WHOLE;
     out->unsynced = true; /* nothing in the file tells what was synced */
@@ -112,40 +119,39 @@ int fp_json_parse_block(const fp_place *place, uint64_t offset, fp_parsed_block 
 
 /* ------------------------------------------------------------------ looking for lines */
 
-/* The first line from `from` on, below `end`, that is a row, or (where `good` is false) one that is
- * neither a row nor blank. `from` is where a line begins. line->kind is FP_JSON_FILE_END where
- * there is none. */
-static int look_for(const fp_place *place, uint64_t from, uint64_t end, bool good,
+/* The next line, below `end`, that is a row, or (where `good` is false) one that is neither a row
+ * nor blank. line->kind is FP_JSON_FILE_END where there is none. */
+static int look_for(fp_json_judge *judge, fp_json_lines *lines, uint64_t end, bool good,
                     fp_json_line *line, facpool_error *err)
+{
+    for (bool found = false; !found;) {
+        bool is_row;
+        int rc = fp_json_next_line(lines, line, err);
+        if (!rc)
+            rc = fp_json_judge_line(judge, line, &is_row, err);
+        if (rc)
+            return rc;
+        if (line->offset >= end)
+            line->kind = FP_JSON_FILE_END;
+        found = line->kind == FP_JSON_FILE_END || (is_row == good && line->kind != FP_JSON_BLANK);
+    }
+    return 0;
+}
+
+int fp_json_find_block(const fp_place *place, uint64_t from, uint64_t *offset, facpool_error *err)
 {
     fp_json_judge judge;
     int rc = fp_json_judge_init(&judge, place->schema, err);
     if (rc)
         return rc;
-    fp_json_lines lines = {place->window, from, judge.layout.most_bytes};
-    for (bool found = false; !rc && !found;) {
-        bool is_row;
-        rc = fp_json_next_line(&lines, line, err);
-        if (!rc)
-            rc = fp_json_judge_line(&judge, line, &is_row, err);
-        if (!rc && line->offset >= end)
-            line->kind = FP_JSON_FILE_END;
-        found = !rc &&
-                (line->kind == FP_JSON_FILE_END || (is_row == good && line->kind != FP_JSON_BLANK));
-    }
-    fp_json_judge_free(&judge);
-    return rc;
-}
-
-int fp_json_find_block(const fp_place *place, uint64_t from, uint64_t *offset, facpool_error *err)
-{
-    uint64_t at;
+    fp_json_lines lines = {.window = place->window, .most_bytes = judge.layout.most_bytes};
     fp_json_line line = {0};
-    int rc = fp_json_find_line(place->window, from, &at, err);
+    rc = fp_json_find_line(place->window, from, &lines.offset, err);
     if (!rc)
-        rc = look_for(place, at, UINT64_MAX, true, &line, err);
+        rc = look_for(&judge, &lines, UINT64_MAX, true, &line, err);
     if (!rc)
         *offset = line.kind == FP_JSON_FILE_END ? UINT64_MAX : line.offset;
+    fp_json_judge_free(&judge);
     return rc;
 }
 
@@ -159,17 +165,25 @@ int fp_json_check_block(const fp_place *place, uint64_t offset, fp_block_check *
     return 0;
 }
 
-static int find_bad_line(const fp_place *place, uint64_t from, uint64_t end, uint64_t *offset,
-                         uint64_t *bytes, facpool_error *err)
+/* One judge for all: making it costs what the factors are many. */
+static int each_bad_line(const fp_place *place, uint64_t from, uint64_t end, fp_take_line *take,
+                         void *to, facpool_error *err)
 {
-    fp_json_line line = {0};
-    int rc = look_for(place, from, end, false, &line, err);
+    fp_json_judge judge;
+    int rc = fp_json_judge_init(&judge, place->schema, err);
     if (rc)
         return rc;
-    bool found = line.kind != FP_JSON_FILE_END;
-    *offset = found ? line.offset : UINT64_MAX;
-    *bytes = found ? line.end - line.offset - (line.kind != FP_JSON_UNFINISHED) : 0;
-    return 0;
+    fp_json_lines lines = {place->window, from, judge.layout.most_bytes};
+    while (!rc) {
+        fp_json_line line;
+        rc = look_for(&judge, &lines, end, false, &line, err);
+        if (rc || line.kind == FP_JSON_FILE_END)
+            break;
+        uint64_t newline = line.kind != FP_JSON_UNFINISHED;
+        rc = take(to, line.offset, line.end - line.offset - newline, err);
+    }
+    fp_json_judge_free(&judge);
+    return rc;
 }
 
 static int number_of_line(const fp_place *place, uint64_t offset, uint64_t *number,
@@ -220,7 +234,7 @@ static int is_beginning(const fp_place *place, bool *is, facpool_error *err)
 
 const fp_line_type fp_json_line_type = {
     .has_row = fp_json_has_row,
-    .find_bad_line = find_bad_line,
+    .each_bad_line = each_bad_line,
     .number_of_line = number_of_line,
     .is_beginning = is_beginning,
 };

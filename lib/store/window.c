@@ -81,13 +81,20 @@ int fp_window_peek(fp_window *w, uint64_t offset, size_t n, const uint8_t **byte
     return fp_file_read(w->file, to, n, offset, got, err);
 }
 
+/* How much to look at from an offset on: what is at hand, before anything is read. */
+static size_t step_at(const fp_window *w, uint64_t offset)
+{
+    size_t at_hand = fp_window_at_hand(w, offset);
+    return at_hand ? at_hand : STEP_BYTES;
+}
+
 int fp_window_find_zero(fp_window *w, uint64_t from, uint64_t *offset, facpool_error *err)
 {
     const uint8_t *bytes, *zero = NULL;
     size_t n = 0;
     int rc = 0;
     for (*offset = from; !rc && !zero && *offset < w->size;) {
-        rc = fp_window_get(w, *offset, STEP_BYTES, &bytes, &n, err);
+        rc = fp_window_get(w, *offset, step_at(w, *offset), &bytes, &n, err);
         if (rc || n == 0)
             break;
         zero = memchr(bytes, 0, n);
@@ -112,7 +119,7 @@ int fp_window_skip_zeros(fp_window *w, uint64_t from, uint64_t *offset, facpool_
     size_t n = 0, zeros = 0;
     int rc = 0;
     for (*offset = from; !rc && zeros == n && *offset < w->size; *offset += zeros) {
-        rc = fp_window_get(w, *offset, STEP_BYTES, &bytes, &n, err);
+        rc = fp_window_get(w, *offset, step_at(w, *offset), &bytes, &n, err);
         if (rc || n == 0)
             break;
         zeros = zeros_at_the_beginning(bytes, n);
