@@ -172,12 +172,13 @@ static facpool_tasks *make_tasks(size_t n)
     return tasks;
 }
 
-static void a_result_still_finds_its_rows(void)
+static void check_that_it_finds_its_rows(const char *path)
 {
-    const char *path = scratch_path("a.fpb");
     size_t calls;
     facpool_tasks *tasks = make_tasks(2000);
     facpool_result *result = run(tasks, path, FACPOOL_MODE_CREATE, &calls);
+    facpool_result_free(run(tasks, path, FACPOOL_MODE_RESUME, &calls));
+    CHECK_INT(calls, 200);
     CHECK_OK(facpool_backup_compact(path, &err), err);
     CHECK_OK(facpool_result_load(result, &err), err);
     const double *z = facpool_result_factor(result, 0);
@@ -192,6 +193,13 @@ static void a_result_still_finds_its_rows(void)
     facpool_result_free(result);
     facpool_tasks_free(tasks);
     empty_folder();
+}
+
+static void a_result_still_finds_its_rows(void)
+{
+    check_that_it_finds_its_rows(scratch_path("a.fpb"));
+    check_that_it_finds_its_rows(scratch_path("a.jsonl"));
+    check_that_it_finds_its_rows(scratch_path("a.arrow"));
 }
 
 static void resume_goes_on_where_the_run_was(void)

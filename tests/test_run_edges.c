@@ -159,24 +159,102 @@ static void a_started_dry_run_starts_no_worker(void)
 
 /* ------------------------------------------------------------------ results */
 
-static void a_result_notices_that_its_backup_was_replaced(void)
+static const char *const formats[] = {"binary", "json", "memory_map"};
+
+/* Runs, and once more where the result is to be of rows that all were there. */
+static facpool_result *first_result(facpool_tasks *tasks, facpool_run_options *options,
+                                    facpool_backup_options *backup, bool was_resumed)
+{
+    backup->mode = FACPOOL_MODE_CREATE;
+    facpool_result *result = run_with(tasks, options, 0);
+    if (was_resumed) {
+        facpool_result_free(result);
+        backup->mode = FACPOOL_MODE_RESUME;
+        result = run_with(tasks, options, 0);
+    }
+    return result;
+}
+
+static void check_that_it_is_noticed(const char *format, size_t n_factors, unsigned fail_every,
+                                     bool was_resumed)
 {
     work *w = SHARED(work, 0);
     facpool_tasks *tasks = make_grid(10, 10);
-    for (size_t n_factors = 1; n_factors <= FACTORS; n_factors += FACTORS - 1) {
-        w->n_factors = FACTORS;
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    backup.path = fresh_path();
+    backup.format = format;
+    backup.no_retry_failed = 1;
+    w->n_factors = FACTORS;
+    w->fail_every = fail_every;
+    facpool_run_options options = options_of_one(w);
+    options.no_stop_if_first_fail = 1;
+    options.backup = &backup;
+    facpool_result *result = first_result(tasks, &options, &backup, was_resumed);
+    w->n_factors = options.n_factors = n_factors;
+    backup.mode = FACPOOL_MODE_OVERWRITE;
+    facpool_result_free(run_with(tasks, &options, 0));
+    CHECK(!facpool_result_factor(result, 2));
+    CHECK_INT(facpool_result_load(result, &err), FACPOOL_E_MISMATCH);
+    CHECK(strstr(err.message, backup.path));
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
+static void a_result_notices_that_its_backup_was_replaced(void)
+{
+    for (size_t f = 0; f < 3; f++)
+        for (int was_resumed = 0; was_resumed < 2; was_resumed++) {
+            check_that_it_is_noticed(formats[f], FACTORS, 0, was_resumed);
+            check_that_it_is_noticed(formats[f], 1, 0, was_resumed);
+            check_that_it_is_noticed(formats[f], FACTORS, 3, was_resumed);
+            check_that_it_is_noticed(formats[f], FACTORS, 1, was_resumed);
+        }
+}
+
+/* Rows from before and after all others, under keys that no task has. */
+static void append_first_and_last(const char *path, const char *format, int32_t mode)
+{
+    const int64_t dates[] = {1, 99999999}, times[] = {1, INT64_MAX};
+    const char *const codes[] = {"a", "z"};
+    const double factors[2 * FACTORS] = {0};
+    facpool_writer *writer = NULL;
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    backup.path = path;
+    backup.format = format;
+    backup.mode = mode;
+    rows.n = 2;
+    rows.dates = dates;
+    rows.codes = codes;
+    rows.timestamps = times;
+    rows.factors = factors;
+    CHECK_OK(facpool_writer_open(&writer, &backup, NULL, FACTORS, &err), err);
+    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+}
+
+/* As long as the rows are there, whatever came to them; not where others are, however old. */
+static void a_result_knows_its_backup_among_others(void)
+{
+    facpool_tasks *tasks = make_grid(10, 10);
+    for (size_t f = 0; f < 3; f++) {
+        work *w = SHARED(work, 0);
         facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
         backup.path = fresh_path();
-        backup.mode = FACPOOL_MODE_OVERWRITE;
+        backup.format = formats[f];
         facpool_run_options options = options_of_one(w);
         options.backup = &backup;
-        facpool_result *result = run_with(tasks, &options, 0);
-        w->n_factors = options.n_factors = n_factors;
-        facpool_result_free(run_with(tasks, &options, 0));
-        CHECK(!facpool_result_factor(result, 2));
-        CHECK_INT(facpool_result_load(result, &err), FACPOOL_E_MISMATCH);
-        CHECK(strstr(err.message, backup.path));
-        facpool_result_free(result);
+        facpool_result *known = run_with(tasks, &options, 0);
+        backup.mode = FACPOOL_MODE_RESUME;
+        facpool_result *unknown = run_with(tasks, &options, 0);
+        append_first_and_last(backup.path, formats[f], FACPOOL_MODE_RESUME);
+        CHECK_OK(facpool_backup_compact(backup.path, &err), err);
+        CHECK_OK(facpool_result_load(known, &err), err);
+        CHECK(facpool_result_factor(known, 2));
+        append_first_and_last(backup.path, formats[f], FACPOOL_MODE_OVERWRITE);
+        CHECK_INT(facpool_result_load(unknown, &err), FACPOOL_E_MISMATCH);
+        facpool_result_free(known);
+        facpool_result_free(unknown);
     }
     facpool_tasks_free(tasks);
 }
@@ -441,6 +519,7 @@ static void run_all(int32_t which)
     RUN(a_dry_run_counts_an_empty_file_as_absent_as_a_run_does);
     RUN(a_started_dry_run_starts_no_worker);
     RUN(a_result_notices_that_its_backup_was_replaced);
+    RUN(a_result_knows_its_backup_among_others);
     RUN(a_missing_place_for_the_result_is_refused_at_the_start);
     RUN(the_first_failed_task_stops_the_run_and_not_the_end_of_its_chunk);
     RUN(closing_does_not_wait_for_flush_ms);

@@ -611,7 +611,10 @@ FACPOOL_API const uint8_t *facpool_result_status(const facpool_result *result);
 /* The code of task `index`, or NULL. */
 FACPOOL_API const char *facpool_result_code(const facpool_result *result, size_t index);
 
-/* Makes sure that the rows are in memory. Errors: STATE (dropped), NOT_FOUND, MISMATCH (the
+/* Makes sure that the rows are in memory. The backup may have been resumed and compacted since. A
+ * json file has no id: it is known by the timestamp of one of its rows, an ok one where there is
+ * any, and is taken for another file once damage has cost it that row, for the same one where
+ * another has a row of that very microsecond. Errors: STATE (dropped), NOT_FOUND, MISMATCH (the
  * backup was replaced since), IO, CORRUPT, NOMEM. */
 FACPOOL_API int facpool_result_load(const facpool_result *result, facpool_error *err);
 

@@ -93,7 +93,7 @@ int fp_schema_init(fp_schema *out, size_t n_factors, const char *const *names, c
 
 int fp_schema_copy(fp_schema *out, const fp_schema *from, facpool_error *err)
 {
-    fp_schema copy = {.created_us = from->created_us};
+    fp_schema copy = {.created_us = from->created_us, .row_us = from->row_us};
     memcpy(copy.file_id, from->file_id, sizeof copy.file_id);
     for (size_t i = 0; i < from->names.n; i++)
         if (fp_texts_add(&copy.names, fp_texts_at(&from->names, i),

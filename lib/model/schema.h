@@ -13,11 +13,12 @@ typedef struct fp_schema {
     char *tag;      /* NULL: none */
     uint8_t file_id[16];
     int64_t created_us;
+    int64_t row_us; /* a file of lines has no id: the time of a row in it; 0: none is known */
 } fp_schema;
 
 /* names NULL: f0, f1, ... Checks count, names (valid, distinct, not a fixed column's: date, code,
- * timestamp, status, failure_code, message, tag, checksum) and tag ("" is none). Sets neither
- * file_id nor created_us. Errors: INVALID, NOMEM. */
+ * timestamp, status, failure_code, message, tag, checksum) and tag ("" is none). Sets none of
+ * file_id, created_us and row_us. Errors: INVALID, NOMEM. */
 int fp_schema_init(fp_schema *out, size_t n_factors, const char *const *names, const char *tag,
                    facpool_error *err);
 int fp_schema_copy(fp_schema *out, const fp_schema *from, facpool_error *err);

@@ -103,12 +103,20 @@ static int resume_backup(facpool_job *job, fp_sink *sink, facpool_error *err)
     return rc;
 }
 
+static void remember_row(facpool_job *job, int64_t row_us)
+{
+    job->config.schema.row_us = row_us;
+    if (job->memory)
+        job->memory->schema.row_us = row_us;
+}
+
 /* So that a result reads its rows back from this very file, not from one that replaced it. */
 static void remember_file(facpool_job *job, const fp_schema *stored)
 {
     memcpy(job->config.schema.file_id, stored->file_id, sizeof stored->file_id);
     if (job->memory)
         memcpy(job->memory->schema.file_id, stored->file_id, sizeof stored->file_id);
+    remember_row(job, stored->row_us);
 }
 
 static int open_backup(facpool_job *job, facpool_error *err)
@@ -462,6 +470,8 @@ static int close_writer(facpool_job *job, facpool_error *err)
     job->rows_written = totals.rows_written;
     job->rows_durable = totals.rows_durable;
     job->write_ns = totals.write_ns;
+    if (totals.row_us)
+        remember_row(job, totals.row_us);
     return rc;
 }
 

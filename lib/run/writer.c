@@ -501,7 +501,10 @@ int fp_writer_close(fp_writer *w, fp_writer_totals *totals, facpool_error *err)
     totals->rows_written = atomic_load(&sink->rows_written);
     totals->rows_durable = atomic_load(&sink->rows_durable);
     totals->write_ns = atomic_load(&sink->write_ns);
+    int64_t row_us = sink->schema.row_us;
     int close_rc = fp_sink_close(sink, rc ? NULL : err);
+    rc = rc ? rc : close_rc;
+    totals->row_us = rc ? 0 : row_us; /* a failed sync takes rows out again */
     writer_free(w);
-    return rc ? rc : close_rc;
+    return rc;
 }

@@ -70,6 +70,7 @@ typedef struct fp_writer_totals {
     uint64_t rows_written;
     uint64_t rows_durable;
     int64_t write_ns; /* encoding, writing and syncing, summed over threads */
+    int64_t row_us;   /* see fp_schema; 0 where closing fails */
 } fp_writer_totals;
 
 /* fp_sink_begin for its sink: before the first row. */

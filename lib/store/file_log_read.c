@@ -121,6 +121,15 @@ void fp_log_source_free(fp_source *base)
     fp_free(NULL, source);
 }
 
+/* The time of a row that stays where it is: of an ok one, if there is any. */
+static int64_t time_of_a_row(const fp_source *source)
+{
+    for (size_t i = 0; i < source->n_blocks; i++)
+        if (source->blocks[i].all_ok)
+            return source->blocks[i].timestamp_min;
+    return source->n_blocks ? source->blocks[0].timestamp_min : 0;
+}
+
 int fp_log_source_new(fp_log_source **out, const fp_format *format, fp_log_file *file,
                       const char *path, const fp_schema *schema, fp_log_contents *contents,
                       uint64_t file_bytes, facpool_error *err)
@@ -151,6 +160,7 @@ int fp_log_source_new(fp_log_source **out, const fp_format *format, fp_log_file 
     base->n_damaged = contents->counts.damaged;
     base->tail_bytes = file_bytes - contents->end;
     base->may_repeat = contents->lost_index;
+    base->schema.row_us = format->lines ? time_of_a_row(base) : 0;
     source->contents = *contents;
     source->file_bytes = file_bytes;
     *out = source;

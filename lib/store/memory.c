@@ -368,34 +368,67 @@ static int judge_damage(const loader *l, facpool_error *err)
     return fp_error_copy(err, &l->damage);
 }
 
-/* A file may have been replaced under its name since the run. */
-static int check_source(const fp_memory *m, const fp_source *source, facpool_error *err)
+/* Whether a row of a block has a time. */
+static int has_row_of(loader *l, fp_source *source, size_t at, int64_t us, bool *has,
+                      facpool_error *err)
 {
-    static const uint8_t unknown[sizeof m->schema.file_id];
-    const uint8_t *wanted = m->schema.file_id;
-    if (memcmp(wanted, unknown, sizeof unknown) != 0 &&
-        memcmp(wanted, source->schema.file_id, sizeof unknown) != 0)
-        return fp_fail(err, FACPOOL_E_MISMATCH,
-                       "backup '%s' was replaced after this run: its rows are another run's, query "
-                       "it as a file",
-                       source->path);
-    return fp_schema_match_factors(&source->schema, &m->schema, source->path, err);
+    const fp_block *block = &source->blocks[at];
+    *has = us == block->timestamp_min || us == block->timestamp_max;
+    if (*has || us < block->timestamp_min || us > block->timestamp_max)
+        return 0;
+    int rc = source->type->open_block(source, at, &l->context, &l->open, err);
+    if (rc)
+        return rc;
+    for (uint32_t page = 0; !rc && !*has && page < block->n_pages; page++) {
+        rc = read_page(l, FP_COLUMN_TIMESTAMP, page, l->stamps, sizeof *l->stamps, err);
+        for (uint32_t i = 0; !rc && !*has && i < l->open->pages[page].n_rows; i++)
+            *has = l->stamps[i] == us;
+    }
+    source->type->close_block(l->open);
+    return rc;
+}
+
+/* A file of lines is known by the row that the schema remembers. */
+static int is_same_file(loader *l, fp_source *source, bool *is, facpool_error *err)
+{
+    const fp_schema *wanted = &l->memory->schema, *given = &source->schema;
+    *is = memcmp(wanted->file_id, given->file_id, sizeof given->file_id) == 0;
+    if (!*is || !wanted->row_us || !given->row_us)
+        return 0;
+    *is = false;
+    int rc = 0;
+    for (size_t i = 0; !rc && !*is && i < source->n_blocks; i++)
+        rc = has_row_of(l, source, i, wanted->row_us, is, err);
+    return rc;
+}
+
+/* A file may have been replaced under its name since the run. */
+static int check_source(loader *l, fp_source *source, facpool_error *err)
+{
+    bool is_same = false;
+    int rc = is_same_file(l, source, &is_same, err);
+    if (!rc && !is_same)
+        rc = fp_fail(err, FACPOOL_E_MISMATCH,
+                     "backup '%s' was replaced after this run: its rows are another run's, query "
+                     "it as a file",
+                     source->path);
+    return rc ? rc
+              : fp_schema_match_factors(&source->schema, &l->memory->schema, source->path, err);
 }
 
 int fp_memory_load(fp_memory *m, fp_source *source, facpool_error *err)
 {
-    int source_rc = check_source(m, source, err);
-    if (source_rc)
-        return source_rc;
     loader *l = fp_alloc_zero(m->allocator, 1, sizeof *l);
     if (!l)
         return fp_fail_nomem(err, sizeof *l);
     l->memory = m;
     l->page_messages.allocator = m->allocator;
-    l->timestamps = timestamps_locked(m);
-    int rc = l->timestamps ? 0 : fp_fail_nomem(err, m->count * sizeof(int64_t));
+    int rc = fp_read_context_init(&l->context, err);
     if (!rc)
-        rc = fp_read_context_init(&l->context, err);
+        rc = check_source(l, source, err);
+    l->timestamps = rc ? NULL : timestamps_locked(m);
+    if (!rc && !l->timestamps)
+        rc = fp_fail_nomem(err, m->count * sizeof(int64_t));
     if (!rc)
         rc = fp_key_matcher_init(&l->matcher, &m->keys, err);
     for (size_t i = 0; !rc && i < source->n_blocks; i++)

@@ -146,6 +146,7 @@ static int look(fp_sink *sink, bool existed, const char *path, facpool_error *er
         return rc;
     memcpy(sink->schema.file_id, found->schema.file_id, sizeof found->schema.file_id);
     sink->schema.created_us = found->schema.created_us;
+    sink->schema.row_us = found->schema.row_us;
     rc = fp_schema_match_factors(&found->schema, &sink->schema, found->path, err);
     if (!rc && existed)
         rc = fp_schema_match_tag(&found->schema, &sink->schema, found->path, err);
@@ -306,12 +307,22 @@ static void end_call(fp_sink *sink, int64_t started_ns)
     atomic_fetch_add_explicit(&sink->write_ns, fp_clock_ns() - started_ns, memory_order_relaxed);
 }
 
+/* An ok row is final: it is in the file for good. Lock held. */
+static void remember_row(fp_sink *sink, const fp_batch *batch)
+{
+    if (sink->knows_row || (sink->schema.row_us && !batch->ok))
+        return;
+    sink->schema.row_us = batch->timestamps[0];
+    sink->knows_row = batch->ok;
+}
+
 static void count_written(fp_sink *sink, const fp_batch *batch)
 {
     fp_lock_enter(&sink->lock);
     if (!sink->bytes_unsynced)
         sink->unsynced_since_ns = fp_clock_ns();
     sink->bytes_unsynced += fp_batch_bytes(batch);
+    remember_row(sink, batch);
     atomic_fetch_add_explicit(&sink->rows_written, batch->n_rows, memory_order_relaxed);
     fp_lock_leave(&sink->lock);
 }

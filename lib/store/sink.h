@@ -36,7 +36,8 @@ typedef struct fp_sink {
     fp_lock call;     /* held around calls that must come one at a time */
     fp_lock lock;     /* guards all below that is not atomic */
     bool has_locks;
-    bool failed; /* then `failure` says why: nothing but close is called any more */
+    bool knows_row; /* schema.row_us is that of an ok row appended here */
+    bool failed;    /* then `failure` says why: nothing but close is called any more */
     facpool_error failure;
     uint64_t bytes_unsynced; /* about how much memory those rows took */
     int64_t unsynced_since_ns;
