@@ -1,8 +1,8 @@
 /* Somebody cuts a file short while it is read: a writer that resumes and gives up what a killed one
- * left, or another program. Before each read of each call, to each of some lengths, in every
- * format: the call ends after a bounded number of reads, with an answer or an error, and no row is
- * wrong. (Rows in mapped memory are another matter: see facpool_filter's `copy`.) Public header
- * only.
+ * left, or another program. Before the first read of each call and after each of them, to each of
+ * some lengths, in every format: the call ends after a bounded number of reads, with an answer or
+ * an error, and no row is wrong. (Rows that a cursor gives in mapped memory are another matter: see
+ * facpool_filter's `copy`.) Public header only.
  *
  * The library's reads pass through here: see the link arguments. */
 #include "one_row.h"
@@ -16,22 +16,28 @@ static facpool_error err = FACPOOL_ERROR_INIT;
 
 /* ------------------------------------------------------------------ reads */
 
+#define NEVER SIZE_MAX
+
 typedef struct trap {
     const char *path;
-    size_t cut_before; /* the read of this number, from 1; 0: never */
-    size_t length;     /* to this */
+    size_t cut_after; /* so many reads; NEVER */
+    size_t length;    /* to this */
     size_t n_reads;
     size_t most_reads;
 } trap;
 
-static trap now;
+static trap now = {.cut_after = NEVER};
 
-static void meet_read(void)
+static void cut_now(void)
 {
-    if (++now.n_reads == now.cut_before && truncate(now.path, (off_t)now.length))
+    if (now.n_reads == now.cut_after && truncate(now.path, (off_t)now.length))
         perror(now.path);
-    if (now.most_reads && now.n_reads > now.most_reads) {
-        printf("  cut to %zu before read %zu: %zu reads and no end\n", now.length, now.cut_before,
+}
+
+static void count_read(void)
+{
+    if (now.most_reads && ++now.n_reads > now.most_reads) {
+        printf("  cut to %zu after read %zu: %zu reads and no end\n", now.length, now.cut_after,
                now.n_reads);
         exit(1);
     }
@@ -42,8 +48,12 @@ static void meet_read(void)
     ssize_t __wrap_##name(int fd, void *to, size_t n, off_t offset);                               \
     ssize_t __wrap_##name(int fd, void *to, size_t n, off_t offset)                                \
     {                                                                                              \
-        meet_read();                                                                               \
-        return __real_##name(fd, to, n, offset);                                                   \
+        if (now.n_reads == 0)                                                                      \
+            cut_now();                                                                             \
+        ssize_t got = __real_##name(fd, to, n, offset);                                            \
+        count_read();                                                                              \
+        cut_now();                                                                                 \
+        return got;                                                                                \
     }
 LEAD_READS(pread)
 LEAD_READS(pread64)
@@ -142,7 +152,24 @@ static int nothing(const facpool_task *task, double *factors, void *user)
     return 0;
 }
 
-/* What a resumed run would do. */
+static size_t n_loaded;
+
+/* The rows that are there, read back. */
+static void load(const facpool_result *result)
+{
+    if (facpool_result_load(result, &err))
+        return;
+    const double *factors = facpool_result_factor(result, 0);
+    const uint8_t *statuses = facpool_result_status(result);
+    const int64_t *dates = facpool_result_dates(result);
+    CHECK(factors && statuses && dates);
+    for (size_t i = 0; i < facpool_result_count(result); i++)
+        if (statuses[i] == FACPOOL_STATUS_OK)
+            CHECK(factors[i] == factor_of(dates[i], facpool_result_code(result, i)));
+    n_loaded++;
+}
+
+/* What a resumed run would do, and what it would find. */
 static void plan(const char *path)
 {
     static const int64_t dates[] = {20240101, 20240105};
@@ -159,7 +186,8 @@ static void plan(const char *path)
     options.executor = FACPOOL_EXECUTOR_SERIAL;
     options.dry_run = 1;
     options.backup = &backup;
-    (void)facpool_run(tasks, &options, &result, &err);
+    if (!facpool_run(tasks, &options, &result, &err))
+        load(result);
     facpool_result_free(result);
     facpool_tasks_free(tasks);
 }
@@ -178,17 +206,17 @@ static void cut_at_every_read(const char *path, const uint8_t *bytes, size_t siz
     for (int c = 0; c < N_CALLS; c++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
             CHECK(file_write(path, bytes, size));
-            now = (trap){.path = path};
+            now = (trap){.path = path, .cut_after = NEVER, .most_reads = SIZE_MAX};
             calls[c](path);
             size_t n = now.n_reads, most = 20 * n + 1000;
             CHECK(n > 0);
-            for (size_t k = 1; k <= n; k++, n_cuts++) {
+            for (size_t k = 0; k <= n; k++, n_cuts++) {
                 CHECK(file_write(path, bytes, size));
                 now = (trap){path, k, lengths[l], 0, most};
                 calls[c](path);
             }
         }
-    now = (trap){.path = NULL};
+    now = (trap){.cut_after = NEVER};
 }
 
 static void try_format(const char *format, const char *name)
@@ -227,7 +255,8 @@ int main(void)
     RUN(binary_files_that_are_cut_while_they_are_read);
     RUN(json_files_that_are_cut_while_they_are_read);
     RUN(memory_maps_that_are_cut_while_they_are_read);
-    printf("  %zu cuts\n", n_cuts);
+    printf("  %zu cuts, %zu results loaded\n", n_cuts, n_loaded);
+    CHECK(n_loaded);
     scratch_remove();
     return TEST_END();
 }

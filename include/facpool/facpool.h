@@ -710,7 +710,8 @@ typedef struct facpool_filter {
                                   statuses of rows that are all ok are filler all the same */
     int32_t copy;         /* nonzero: read into memory, give no pointers into a mapped file. A
                              memory_map file that someone else cuts short while it is mapped ends
-                             the process with SIGBUS when the lost part is touched; copies can't */
+                             the process with SIGBUS when the lost part is touched; copies can't.
+                             Resuming, converting, compacting and facpool_result_load copy */
     int32_t reserved;
     uint64_t skip_bytes; /* leave out what was stored before this place of each backup: for
                             following one, with facpool_query_stats.end_bytes. Of a json file that

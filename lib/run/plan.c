@@ -139,6 +139,7 @@ static int subtraction_init(subtraction *s, fp_plan *plan, bool keep_failed, fac
 {
     *s = (subtraction){.plan = plan, .keep_failed = keep_failed};
     int rc = fp_read_context_init(&s->context, err);
+    s->context.copies = true; /* each row is looked at once, and others may cut the file */
     if (!rc)
         rc = fp_key_matcher_init(&s->matcher, &plan->keys, err);
     if (rc)

@@ -61,6 +61,7 @@ static int remember_keys(facpool_writer *w, fp_source *source, facpool_error *er
     if (!keys)
         return fp_fail_nomem(err, sizeof *keys);
     int rc = fp_read_context_init(&context, err);
+    context.copies = true; /* as a resume reads */
     for (size_t b = 0; !rc && b < source->n_blocks; b++) {
         fp_open_block *open = NULL;
         if (!source->blocks[b].has_factors)

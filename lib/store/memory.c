@@ -424,6 +424,7 @@ int fp_memory_load(fp_memory *m, fp_source *source, facpool_error *err)
     l->memory = m;
     l->page_messages.allocator = m->allocator;
     int rc = fp_read_context_init(&l->context, err);
+    l->context.copies = true; /* each row is looked at once, and others may cut the file */
     if (!rc)
         rc = check_source(l, source, err);
     l->timestamps = rc ? NULL : timestamps_locked(m);
