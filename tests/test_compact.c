@@ -418,7 +418,7 @@ static void a_damaged_file_is_left_as_it_is(void)
         size_t size = 0, size_after = 0;
         uint8_t *before = file_read(path, &size);
         CHECK_INT(facpool_backup_compact(path, &err), FACPOOL_E_CORRUPT);
-        CHECK(strstr(err.message, "resume the run first"));
+        CHECK(strstr(err.message, "resume a run of all"));
         uint8_t *after = file_read(path, &size_after);
         CHECK(before && after && size == size_after && memcmp(before, after, size) == 0);
         free(before);

@@ -315,7 +315,7 @@ static void a_damaged_block_stops_it(void)
         damage_file(from);
         facpool_backup_options options = options_for(to, NULL, FACPOOL_MODE_CREATE);
         CHECK_INT(convert(from, &options), FACPOOL_E_CORRUPT);
-        CHECK(strstr(err.message, "resume the run first"));
+        CHECK(strstr(err.message, "resume a run of all"));
         CHECK_INT(count_files(), 1);
         write_rows(to, NULL, 5, NULL);
         options.mode = FACPOOL_MODE_OVERWRITE;

@@ -9,6 +9,10 @@
 #define CODES 50
 #define FIRST 20240101
 
+/* Half of so many rows take several pages. */
+#define WIDE 1000
+#define LONG 10
+
 static const char *codes[CODES];
 static uint64_t ends[DAYS + 1]; /* where each day's block ends; the header */
 static char last_note[512];
@@ -282,6 +286,133 @@ static void a_run_of_the_tasks_of_a_damaged_block_computes_it(void)
 }
 
 /* What was seen comes not again, whatever is given up before it. */
+/* Which keys the rows of several pages have, without a pattern that takes no bytes. */
+static bool is_chosen(size_t day, size_t code)
+{
+    return (day * 131 + code) * UINT64_C(0x9e3779b97f4a7c15) >> 63;
+}
+
+/* Rows in pages, whose tasks are returned, then some of another day. */
+static facpool_tasks *write_pages(size_t *n)
+{
+    static char texts[WIDE][16];
+    static const char *many[WIDE * LONG];
+    static int64_t dates[WIDE * LONG];
+    static double factors[WIDE * LONG][2];
+    facpool_tasks *tasks = NULL;
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    CHECK_OK(facpool_tasks_new(&tasks, &err), err);
+    for (size_t i = 0; i < (size_t)WIDE * LONG; i++) {
+        size_t day = i / WIDE, code = i % WIDE;
+        snprintf(texts[code], sizeof texts[code], "%06zu", code);
+        if (!is_chosen(day, code))
+            continue;
+        many[rows.n] = texts[code];
+        dates[rows.n] = FIRST + (int64_t)day;
+        for (size_t f = 0; f < 2; f++)
+            factors[rows.n][f] = value_of(dates[rows.n], code, f);
+        CHECK_OK(facpool_tasks_add(tasks, dates[rows.n], texts[code], &err), err);
+        rows.n++;
+    }
+    *n = rows.n;
+    unlink(path);
+    facpool_writer *writer = open_writer(FACPOOL_MODE_CREATE);
+    rows.dates = dates;
+    rows.codes = many;
+    rows.factors = factors[0];
+    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    CHECK_OK(facpool_writer_sync(writer, &err), err);
+    append_day(writer, LONG);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    return tasks;
+}
+
+/* How many of these rows have keys that can be read, each once. */
+static size_t count_keys(bool *once)
+{
+    static uint8_t seen[LONG][WIDE];
+    static const char *const no_factors[] = {NULL};
+    facpool_reader *reader = open_reader();
+    facpool_filter filter = FACPOOL_FILTER_INIT;
+    facpool_cursor *cursor = NULL;
+    facpool_row row = FACPOOL_ROW_INIT;
+    size_t n = 0;
+    memset(seen, 0, sizeof seen);
+    *once = true;
+    filter.factors = no_factors;
+    filter.columns = FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_CODE;
+    CHECK_OK(facpool_query(reader, &filter, &cursor, &err), err);
+    for (int rc; (rc = facpool_cursor_next(cursor, &row, &err)) != 0;) {
+        if (rc < 0 || row.date >= FIRST + LONG)
+            continue;
+        *once = *once && seen[row.date - FIRST][atoi(row.code)]++ == 0;
+        n++;
+    }
+    facpool_cursor_free(cursor);
+    facpool_reader_free(reader);
+    return n;
+}
+
+/* Flips a bit of the keys of some page; returns how many rows are lost by it. */
+static size_t damage_a_page(size_t n)
+{
+    size_t size = 0, lost = 0;
+    bool once;
+    uint8_t *bytes = file_read(path, &size);
+    int fd = file_open_to_damage();
+    for (size_t at = 1024; lost == 0 && at < size; at += 100) {
+        file_flip(fd, bytes, at * 8);
+        size_t left = count_keys(&once);
+        lost = left == 0 ? 0 : n - left;
+        if (lost == 0)
+            file_flip(fd, bytes, at * 8);
+    }
+    close(fd);
+    free(bytes);
+    return lost;
+}
+
+static int count_calls(const facpool_task *task, double *factors, void *user)
+{
+    ++*(size_t *)user;
+    for (size_t f = 0; f < 2; f++)
+        factors[f] = value_of(task->date, (size_t)atoi(task->code), f);
+    return 0;
+}
+
+/* A damaged page costs its own rows only, also where its block stays; none is there twice. */
+static void rows_of_sound_pages_are_not_computed_again(void)
+{
+    if (has_lines())
+        return;
+    size_t calls = 0, n;
+    bool once;
+    facpool_tasks *tasks = write_pages(&n);
+    size_t lost = damage_a_page(n);
+    CHECK(lost > 0 && lost < n / 2);
+    facpool_result *result = NULL;
+    facpool_backup_options backup = FACPOOL_BACKUP_OPTIONS_INIT;
+    facpool_run_options options = FACPOOL_RUN_OPTIONS_INIT;
+    backup.path = path;
+    backup.mode = FACPOOL_MODE_RESUME;
+    options.backup = &backup;
+    options.fn = count_calls;
+    options.user = &calls;
+    options.n_factors = 2;
+    options.executor = FACPOOL_EXECUTOR_SERIAL;
+    CHECK_OK(facpool_run(tasks, &options, &result, &err), err);
+    CHECK_INT(calls, lost);
+    CHECK_INT(count_keys(&once), n);
+    CHECK(once);
+    for (size_t day = 0, i = 0; day < LONG; day++)
+        for (size_t code = 0; code < WIDE; code++)
+            if (is_chosen(day, code))
+                CHECK(facpool_result_factor(result, 1)[i++] ==
+                      value_of(FIRST + (int64_t)day, code, 1));
+    facpool_result_free(result);
+    facpool_tasks_free(tasks);
+}
+
 static void who_follows_the_file_misses_nothing(void)
 {
     int times[DAYS + 1];
@@ -304,13 +435,31 @@ static void who_follows_the_file_misses_nothing(void)
     }
 }
 
+static void who_follows_a_file_whose_damage_stays_sees_no_row_twice(void)
+{
+    make_damaged(true);
+    facpool_reader *reader = open_reader();
+    answer seen = ask_reader(reader, 0);
+    facpool_writer *writer = open_writer(FACPOOL_MODE_RESUME);
+    append_day(writer, DAYS);
+    CHECK_OK(facpool_reader_refresh(reader, &err), err);
+    answer more = ask_reader(reader, seen.end_bytes);
+    CHECK_INT(more.n_damaged, has_lines()); /* a block is not asked again, lines have no place */
+    for (size_t day = 0; day <= DAYS; day++)
+        CHECK_INT(more.rows[day], day < DAYS ? 0 : CODES);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    facpool_reader_free(reader);
+}
+
 static void all_of_a_format(void)
 {
     RUN(a_writer_leaves_damage_to_be_reported);
     RUN(a_run_of_other_tasks_leaves_it_too);
     RUN(a_run_of_all_tasks_computes_what_was_lost);
     RUN(a_run_of_the_tasks_of_a_damaged_block_computes_it);
+    RUN(rows_of_sound_pages_are_not_computed_again);
     RUN(who_follows_the_file_misses_nothing);
+    RUN(who_follows_a_file_whose_damage_stays_sees_no_row_twice);
 }
 
 int main(int argc, char **argv)

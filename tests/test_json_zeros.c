@@ -347,6 +347,50 @@ static void rows_between_lost_sectors_are_known(void)
     rows_free(&r);
 }
 
+/* Garbage in all of the first sectors, and blanks in place of some of it: what a resume leaves that
+ * loses its power while it gives up damage. */
+static void rows_behind_half_blanked_garbage_are_known(void)
+{
+    static const struct {
+        size_t at; /* where a line begins */
+        const char *line;
+    } traces[] = {{900, "                    "},
+                  {4000, "        \x01 rest of a row"},
+                  {100, "       07,\"checksum\":\"0123456789abcdef\"}"},
+                  {0, "          "}};
+    const char *path = path_of("garbage.jsonl");
+    rows r = some_rows(120);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t i = 0; i <= sizeof traces / sizeof *traces; i++) {
+        bytes torn = behind(&b, 0, 0);
+        uint64_t garbage = 88172645463325252 + i;
+        for (size_t at = 0; at < 4096; at++) {
+            garbage ^= garbage << 13;
+            garbage ^= garbage >> 7;
+            garbage ^= garbage << 17;
+            torn.at[at] = garbage % 256 ? (uint8_t)garbage : '\n';
+        }
+        torn.at[4095] = '\n'; /* or the last line of it ends as a row */
+        bool is_traced = i < sizeof traces / sizeof *traces;
+        if (is_traced) {
+            size_t at = traces[i].at, n = strlen(traces[i].line);
+            memcpy(torn.at + at, traces[i].line, n);
+            torn.at[at + n] = '\n';
+            if (at)
+                torn.at[at - 1] = '\n';
+        }
+        save_file(path, torn.at, torn.n);
+        fp_source *source = NULL;
+        int rc = fp_source_open(&source, path, NULL, &err);
+        CHECK_INT(rc, is_traced ? 0 : FACPOOL_E_UNSUPPORTED);
+        CHECK(!is_traced || source->n_blocks > 0);
+        fp_source_release(source);
+        free(torn.at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
 #define TEXT(literal) literal, sizeof literal - 1
 
 /* Rows of ours may stand in files of others: in a page about this format, an archive, the image of
@@ -369,6 +413,8 @@ static void files_of_others_with_rows_in_them_are_left_alone(void)
         {TEXT("\xa5\xa5\xa5"), 0, ""},
         {TEXT("\xa5\xa5\xa5"), 4096, ""},
         {TEXT("{\"da"), 4096, ""},
+        {TEXT("                    \n"), 0, ""},
+        {TEXT("\xa5\xa5\n                    \n\x01\x02\n"), 0, ""},
     };
     static const char *const names[] = {"others.jsonl", "others.txt"};
     rows r = some_rows(40);
@@ -410,6 +456,7 @@ int main(void)
     RUN(zeros_with_more_behind_them_are_left_alone);
     RUN(a_file_is_known_by_its_rows);
     RUN(rows_between_lost_sectors_are_known);
+    RUN(rows_behind_half_blanked_garbage_are_known);
     RUN(files_of_others_with_rows_in_them_are_left_alone);
     remove_folder();
     return TEST_END();

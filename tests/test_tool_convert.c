@@ -151,7 +151,7 @@ static void converting_a_damaged_file_writes_nothing(void)
     free(bytes);
     CHECK_INT(status, 2);
     CHECK_INT(run_tool("convert damaged.fpb never.fpb"), 2);
-    expect_part("resume the run first");
+    expect_part("resume a run of all");
     CHECK_INT(run_tool("convert damaged.fpb never.csv"), 2);
     expect_part("damaged");
     CHECK(access(scratch_path("never.fpb"), F_OK) != 0);

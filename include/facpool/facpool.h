@@ -301,8 +301,9 @@ typedef void (*facpool_log_fn)(const char *message, void *user);
 #define FACPOOL_RESULTS_DROP 2
 
 #define FACPOOL_MODE_CREATE    1 /* default: the file must not exist */
-#define FACPOOL_MODE_RESUME    2 /* create or continue */
-#define FACPOOL_MODE_OVERWRITE 3 /* replace what is there, atomically */
+#define FACPOOL_MODE_RESUME    2 /* create or continue; what is damaged: see facpool_report */
+#define FACPOOL_MODE_OVERWRITE 3 /* replace what is there, atomically, once nothing keeps the run from
+                                    beginning */
 
 #define FACPOOL_DURABILITY_GROUP 1 /* default: a sync every 100 ms or 64 MiB */
 #define FACPOOL_DURABILITY_NONE  2
@@ -572,7 +573,10 @@ typedef struct facpool_report {
     uint64_t retry_crashed;
     uint64_t rows_written; /* to the backup, by this run */
     uint64_t rows_durable;
-    uint64_t damaged_blocks; /* found in the backup when it was opened */
+    uint64_t damaged_blocks; /* found in the backup when it was opened. Those whose keys can all be
+                                read and are tasks of this run, or all, where every row that can be
+                                read in the file is one of its tasks, were given up: their tasks ran
+                                again. The others stay, and who asks is told of them */
     uint64_t tail_bytes_cut; /* a torn tail, cut off when the backup was opened */
     uint32_t workers;
     uint32_t reserved;
@@ -656,6 +660,7 @@ typedef struct facpool_writer facpool_writer;
 
 /* Makes or continues a backup, as backup->mode says, with n_factors names (NULL: f0, f1, ...). The
  * options batch_rows, flush_ms, durability and the others mean what they mean for a run. The writer
+ * leaves what is damaged in the file, to be reported, and to be computed again by a run. It
  * remembers every key that has an ok row, those that the file has already too: about a bit a key
  * where a date has many codes, up to 200 bytes for a key that is alone on its date, however little
  * the row takes in the file; and every code once. Errors: INVALID, EXISTS, MISMATCH, BUSY,
@@ -864,7 +869,7 @@ typedef struct facpool_info {
     uint64_t file_bytes;
     uint64_t valid_bytes;   /* what readers see; behind it is a torn tail */
     uint64_t durable_bytes; /* known to have survived a sync */
-    uint64_t damaged_blocks; /* whose header fails its checks */
+    uint64_t damaged_blocks; /* that can't be listed, and those that runs gave up */
     int64_t created_us;
 } facpool_info;
 
@@ -903,8 +908,8 @@ FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *r
                                       facpool_error *err);
 
 /* Cuts off a torn tail and writes the index, so that the file is closed; the report says what was
- * found before. Damaged blocks stay as they are, and are no error here (see damaged_blocks); their
- * tasks run again on resume. Errors: BUSY (a writer is at work), NOT_FOUND, UNSUPPORTED (not a
+ * found before. Damaged blocks stay as they are, and are no error here (see damaged_blocks); a run
+ * of their tasks that resumes the file computes them again. Errors: BUSY (a writer is at work), NOT_FOUND, UNSUPPORTED (not a
  * backup), CORRUPT (the header), IO, NOMEM. */
 FACPOOL_API int facpool_backup_repair(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
@@ -912,15 +917,17 @@ FACPOOL_API int facpool_backup_repair(const char *path, facpool_verify_report *r
 /* Writes all rows of one or many backups that a reader over them sees, of every status, into a new
  * backup that `to` describes (path, format or sink, mode create or overwrite, durability, tag;
  * NULL tag: that of the first). A new file appears whole under its name or not at all. Errors:
- * those of facpool_reader_open and of opening a backup, CORRUPT (a damaged block: resume the run
- * first), IO, NOMEM. */
+ * those of facpool_reader_open and of opening a backup, CORRUPT (a damaged block: resume a run of all
+ * the file's tasks first), IO, NOMEM. Killed, it leaves a '.NAME.*.tmp' as compacting does. */
 FACPOOL_API int facpool_backup_convert(const char *const *paths, size_t n_paths,
                                        const facpool_backup_options *to, facpool_error *err);
 
 /* Rewrites a backup in place of itself: sorted by key in full blocks, superseded failures dropped.
  * The new file takes the old one's name when it is whole and on the disk; readers that have the old
- * one open keep it. Errors: BUSY (a writer is at work), CORRUPT (a damaged block: resume the run
- * first, so that nothing is dropped unseen), NOT_FOUND, UNSUPPORTED, IO, NOMEM. */
+ * one open keep it. A process that is killed meanwhile leaves the beginning of the new file beside the
+ * old one, as '.NAME.*.tmp', which may be removed. Errors: BUSY (a writer is at work), CORRUPT (a
+ * damaged block: resume a run of all the file's tasks first, so that nothing is dropped unseen),
+ * NOT_FOUND, UNSUPPORTED, IO, NOMEM. */
 FACPOOL_API int facpool_backup_compact(const char *path, facpool_error *err);
 
 #ifdef __cplusplus

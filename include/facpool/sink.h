@@ -161,7 +161,8 @@ typedef struct facpool_sink_opening {
     size_t size;
     int32_t existed;               /* nonzero: rows may be there already; scan is then needed */
     int32_t reserved;
-    uint64_t damaged_blocks;       /* found and put right; their tasks run again */
+    uint64_t damaged_blocks;       /* found, and left out of what scan gives: tasks whose rows were
+                                      there run again */
     uint64_t tail_bytes_cut;
 } facpool_sink_opening;
 

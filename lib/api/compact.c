@@ -37,8 +37,8 @@ static int copy_rows(fp_source *source, fp_sink *sink, facpool_error *err)
     if (rc != FACPOOL_E_CORRUPT)
         return rc ? fp_error_copy(err, &cause) : 0;
     return fp_fail(err, rc,
-                   "'%.300s' was left as it is, as rows would be lost: resume the run first, so "
-                   "that they are computed again. The cause: %s",
+                   "'%.300s' was left as it is, as rows would be lost: resume a run of all "
+                   "its tasks first, so that they are computed again. The cause: %s",
                    source->path, cause.message);
 }
 

@@ -71,8 +71,8 @@ static int copy_rows(conversion *c, facpool_error *err)
     if (rc != FACPOOL_E_CORRUPT)
         return rc ? fp_error_copy(err, &cause) : 0;
     return fp_fail(err, rc,
-                   "nothing was converted, as rows would be lost: resume the run first, so that "
-                   "they are computed again. The cause: %s",
+                   "nothing was converted, as rows would be lost: resume a run of all their "
+                   "tasks first, so that they are computed again. The cause: %s",
                    cause.message);
 }
 

@@ -10,8 +10,6 @@
 
 #include <facpool/sink.h>
 
-#define FP_PROBE_BYTES 4096
-
 /* ------------------------------------------------------------------ what is in a file */
 
 /* Found by walking a file or reading its index. */
@@ -39,6 +37,11 @@ int fp_log_find_contents(const fp_format *format, const fp_place *place, bool tr
  * count, unless trust_index is false. */
 int fp_log_walk(const fp_format *format, const fp_place *place, bool trust_index,
                 fp_log_contents *contents, facpool_error *err);
+
+/* Counts bad lines before contents->end anew: some may have been blanked since, which nothing else
+ * tells. Errors: IO, NOMEM. */
+int fp_log_recount_bad_lines(const fp_format *format, const fp_place *place,
+                             fp_log_contents *contents, facpool_error *err);
 
 /* Whether the block that entry i of an index lists is where it says, by its header. Errors: IO,
  * NOMEM. */
@@ -219,8 +222,8 @@ extern const facpool_sink_type fp_file_sink_type;
 /* Closes a state that is writing without ending its file well. */
 void fp_file_sink_discard(void *state);
 
-/* Whether a state that is writing waits for fp_file_sink_appear (fp_log_appear for it); then *schema
- * gets its file's id and time. */
+/* Whether a state that is writing waits for fp_file_sink_appear (fp_log_appear for it); then
+ * *schema gets its file's id and time. */
 bool fp_file_sink_waits(const void *state, fp_schema *schema);
 int fp_file_sink_appear(void *state, facpool_error *err);
 

@@ -191,8 +191,9 @@ static int tell_damage(const fp_log_source *source, const fp_place *place,
     char first[64];
     describe_place(source, place, report->first_damage, first, sizeof first);
     return fp_fail(err, FACPOOL_E_CORRUPT,
-                   "'%s': %" PRIu64 " damaged %s, the first at %s: their tasks run again when the "
-                   "run is resumed",
+                   "'%s': %" PRIu64
+                   " damaged %s, the first at %s: resume a run of all of the file's "
+                   "tasks, which computes them again",
                    source->base.path, report->damaged_blocks,
                    source->format->lines ? "line(s)" : "block(s)", first);
 }

@@ -214,7 +214,10 @@ static int walk_on(fp_log_source **out, const fp_log_source *old, const fp_place
     int rc = fp_log_index_copy(&contents.index, &old->contents.index, err);
     if (rc)
         return rc;
-    rc = fp_log_walk(old->format, place, true, &contents, err);
+    if (old->format->lines && contents.counts.damaged)
+        rc = fp_log_recount_bad_lines(old->format, place, &contents, err);
+    if (!rc)
+        rc = fp_log_walk(old->format, place, true, &contents, err);
     if (!rc)
         rc = fp_log_source_new(out, old->format, old->file, old->base.path, &old->base.schema,
                                &contents, place->window->size, err);
@@ -226,14 +229,12 @@ static int walk_on(fp_log_source **out, const fp_log_source *old, const fp_place
 /* *out stays NULL where the older snapshot is of no use. */
 static int open_from(fp_log_source **out, fp_log_source *old, facpool_error *err)
 {
-    /* Bad lines may have been blanked since, which leaves no trace behind what was seen. */
-    if (old->format->lines && old->contents.counts.damaged)
-        return 0;
+    bool may_be_mended = old->format->lines && old->contents.counts.damaged;
     fp_window window;
     int rc = fp_window_init(&window, &old->file->file, OPEN_AHEAD_BYTES, err);
     if (rc)
         return rc;
-    if (window.size == old->contents.end && window.size == old->file_bytes) {
+    if (window.size == old->contents.end && window.size == old->file_bytes && !may_be_mended) {
         *out = (fp_log_source *)fp_source_hold(&old->base);
         return 0;
     }

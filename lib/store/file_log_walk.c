@@ -84,12 +84,30 @@ static int add_block(walk *w, uint64_t offset, const fp_parsed_block *parsed, fa
     return rc;
 }
 
-static int count_line(void *to, uint64_t offset, uint64_t bytes, facpool_error *err)
+typedef struct bad_lines {
+    uint64_t n;
+    uint64_t first; /* offset, where there are any */
+} bad_lines;
+
+static int note_bad_line(void *to, uint64_t offset, uint64_t bytes, facpool_error *err)
 {
-    (void)offset;
+    bad_lines *lines = to;
     (void)bytes;
     (void)err;
-    ++*(uint64_t *)to;
+    if (lines->n++ == 0)
+        lines->first = offset;
+    return 0;
+}
+
+int fp_log_recount_bad_lines(const fp_format *format, const fp_place *place,
+                             fp_log_contents *contents, facpool_error *err)
+{
+    bad_lines lines = {0};
+    int rc = format->lines->each_bad_line(place, 0, contents->end, note_bad_line, &lines, err);
+    if (rc)
+        return rc;
+    contents->counts.damaged = lines.n;
+    contents->first_damage = lines.first;
     return 0;
 }
 
@@ -102,7 +120,9 @@ static int count_missing(const walk *w, uint64_t offset, uint64_t end, uint64_t 
     uint64_t n = next_sequence - w->next_sequence;
     n = n < most ? n : most;
     const fp_line_type *lines = w->format->lines;
-    int rc = lines ? lines->each_bad_line(w->place, offset, end, count_line, &n, err) : 0;
+    bad_lines bad = {0};
+    int rc = lines ? lines->each_bad_line(w->place, offset, end, note_bad_line, &bad, err) : 0;
+    n += bad.n;
     *missing = n ? n : 1;
     return rc;
 }

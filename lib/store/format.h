@@ -8,6 +8,9 @@
 #include "store/log_index.h"
 #include "store/window.h"
 
+/* So many bytes tell of which format a file is, mostly. */
+#define FP_PROBE_BYTES 4096
+
 /* Working memory for encoding: one thread at a time. Formats put their own behind it. */
 typedef struct fp_encoder {
     struct fp_encoder *next; /* in the log's list of idle ones */
@@ -82,8 +85,8 @@ typedef int fp_take_line(void *to, uint64_t offset, uint64_t bytes, facpool_erro
  * checked to the last byte and which the walk numbers; a file counts as closed where no torn tail
  * follows. Lines that a resume gives up are blanked in place. These return 0, IO or NOMEM. */
 typedef struct fp_line_type {
-    /* Whether a file begins with zeros, as a power loss may leave one of ours, and goes on with
-     * what can be left of rows, a good one among them. */
+    /* Whether a file begins as a power loss may leave one of ours, with zeros, or with garbage and
+     * blanks, and goes on with what can be left of rows, a good one among them. */
     int (*has_row)(const fp_file *file, bool *has, facpool_error *err);
     /* Calls `take` for each line that is no good row and not blank, from `from` on, where a line
      * begins, and that begins below `end`. Ends where `take` does not return 0, and returns that.

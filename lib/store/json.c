@@ -13,6 +13,7 @@
 static const char first_bytes[] = "{\"date\":";
 
 #define N_FIRST_BYTES (sizeof first_bytes - 1)
+#define ROW_END_BYTES 31 /* from the comma before the checksum on */
 
 /* A file that begins with zeros is looked through for so much. */
 #define MOST_ZEROS_BYTES ((uint64_t)1 << 30)
@@ -64,7 +65,7 @@ static bool may_be_what_is_left(const fp_json_line *line)
 /* Whether it is the last bytes of a row, many or few. */
 static bool ends_as_a_row(const fp_json_line *line)
 {
-    static const char end[] = ",\"checksum\":\"################\"}";
+    static const char end[ROW_END_BYTES + 1] = ",\"checksum\":\"################\"}";
     bool ends = line->n > 0;
     for (size_t i = 1; ends && i <= line->n && i < sizeof end; i++) {
         char expected = end[sizeof end - 1 - i], byte = line->text[line->n - i];
@@ -77,6 +78,47 @@ static bool is_good(const fp_json_line *line)
 {
     return line->n >= N_FIRST_BYTES && strange_bytes((const uint8_t *)line->text, line->n) == 0 &&
            fp_json_line_is_sound(line->text, line->n);
+}
+
+/* Whether it tells of blanking, whole or cut short by a power loss: spaces at its beginning, or a
+ * row's whole end. */
+static bool may_be_blanked(const fp_json_line *line)
+{
+    if (line->n < N_FIRST_BYTES)
+        return false;
+    return fp_json_is_blank(line->text, N_FIRST_BYTES) ||
+           (line->n > ROW_END_BYTES && ends_as_a_row(line));
+}
+
+/* Text that neither begins nor ends as a row; a few bytes of garbage may look like text. */
+static bool is_text_of_others(const fp_json_line *line)
+{
+    if (line->n < N_FIRST_BYTES || may_be_blanked(line) ||
+        strange_bytes((const uint8_t *)line->text, line->n) == 0)
+        return false;
+    for (size_t i = 0; i < line->n; i++)
+        if ((uint8_t)line->text[i] < 0x20)
+            return false;
+    return fp_utf8_valid(line->text, line->n);
+}
+
+/* A file of which all that is known in its first bytes was being blanked: garbage and blanks, then
+ * a good row. */
+static int look_behind_blanks(fp_json_lines *lines, bool *has, facpool_error *err)
+{
+    fp_json_line line = {.kind = FP_JSON_BLANK};
+    bool is_blanked = false;
+    for (size_t n = 0; n < MOST_LOST_BYTES; n += line.kind == FP_JSON_BLANK ? 0 : line.n) {
+        int rc = fp_json_next_line(lines, &line, err);
+        bool has_text = line.kind == FP_JSON_WHOLE || line.kind == FP_JSON_BLANK;
+        if (rc || !has_text || is_text_of_others(&line))
+            return rc;
+        *has = is_blanked && is_good(&line);
+        is_blanked = is_blanked || (line.offset < FP_PROBE_BYTES && may_be_blanked(&line));
+        if (*has || (!is_blanked && line.offset >= FP_PROBE_BYTES))
+            return 0;
+    }
+    return 0;
 }
 
 /* Goes on behind the zeros: the rest of a row whose beginning is lost, more lines with zeros in
@@ -109,9 +151,10 @@ int fp_json_has_row(const fp_file *file, bool *has, facpool_error *err)
     window.size = size < MOST_ZEROS_BYTES ? size : MOST_ZEROS_BYTES;
     if (!rc)
         rc = fp_window_skip_zeros(&window, 0, &lines.offset, err);
-    if (!rc && lines.offset > 0 && lines.offset < window.size) {
+    bool has_zeros = lines.offset > 0;
+    if (!rc && lines.offset < window.size) {
         window.size = size;
-        rc = look_for_row(&lines, has, err);
+        rc = (has_zeros ? look_for_row : look_behind_blanks)(&lines, has, err);
     }
     fp_window_free(&window);
     return rc;

@@ -59,8 +59,8 @@ static int damaged(const reading *r, uint64_t offset)
     uint64_t number = number_of_line(r, offset);
     if (number)
         return fp_fail(r->err, FACPOOL_E_CORRUPT,
-                       "'%s': line %llu is damaged: its task runs again when the run is resumed",
-                       path, (unsigned long long)number);
+                       "'%s': line %llu is damaged: resume a run of all of the file's tasks", path,
+                       (unsigned long long)number);
     return fp_fail(r->err, FACPOOL_E_CORRUPT, "'%s': the line at byte %llu is damaged", path,
                    (unsigned long long)offset);
 }

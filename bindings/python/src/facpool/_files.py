@@ -28,7 +28,7 @@ def verify(path: Path) -> Record:
 
 def repair(path: Path) -> Record:
     """Cuts off a torn tail and closes the file; gives what ``verify`` would have given before.
-    Damaged blocks stay as they are: their tasks run again on resume."""
+    Damaged blocks stay as they are: a run of their tasks that resumes the file computes them again."""
     return record(_core.repair(path))
 
 
