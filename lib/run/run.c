@@ -12,7 +12,7 @@ struct facpool_run_handle {
     facpool_job *job;
     fp_ticker ticker;
     fp_thread driver;
-    fp_lock lock;                         /* guards what follows; woken when some of it is set */
+    fp_lock lock; /* guards what follows; woken when some of it is set */
     enum { WAITS, GOES, GIVEN_UP } state; /* of the driver's thread */
     bool over;
     const facpool_allocator *allocator; /* the job's, copied below */

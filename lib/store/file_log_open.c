@@ -160,8 +160,10 @@ int fp_log_appear(fp_log *log, facpool_error *err)
     if (!log->hidden)
         return 0;
     int rc = fp_file_sync(&log->file, err);
+    fp_lock_enter(&log->lock);
     if (!rc)
         rc = fp_log_publish(log, err);
+    fp_lock_leave(&log->lock);
     if (rc)
         return rc;
     fp_file_close(&log->victim); /* a place for the one that is opened now */

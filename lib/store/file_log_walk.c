@@ -39,8 +39,7 @@ typedef struct walk {
     size_t n;
     size_t capacity;
     uint64_t durable_end;
-    uint64_t
-        closed_at; /* where the index begins that the end of the file names; 0: it names none */
+    uint64_t closed_at; /* where the index begins that the file's end names; 0: none */
     uint64_t next_sequence;
     bool trust_index;
     size_t n_kept_anyway; /* items up to the last one of a writer that never syncs */
