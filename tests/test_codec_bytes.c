@@ -4,6 +4,7 @@
 
 #include "codec/checksum.h"
 #include "codec_columns.h"
+#include "tiers.h"
 
 static uint64_t column[FP_PAGE_MAX_WORDS + 1], decoded[FP_PAGE_MAX_WORDS];
 
@@ -384,7 +385,7 @@ static void garbage_is_refused_or_read_without_harm(void)
 {
     fp_codec *codec = fp_codec_new(NULL);
     CHECK(codec);
-    for (size_t round = 0; round < 40000; round++) {
+    for (size_t round = 0; round < of_tier(5000, 40000, 400000); round++) {
         uint8_t bytes[96];
         size_t size = below(sizeof bytes);
         for (size_t i = 0; i < size; i++)

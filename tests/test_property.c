@@ -576,7 +576,7 @@ static void run_case(uint64_t case_seed)
 static void random_histories_agree_with_a_plain_model(void)
 {
     unsigned first = (unsigned)environment_number("FACPOOL_TEST_FIRST", 0);
-    unsigned n = (unsigned)environment_number("FACPOOL_TEST_CASES", of_tier(500, 2000, 50000));
+    unsigned n = (unsigned)environment_number("FACPOOL_TEST_CASES", of_tier(300, 2000, 50000));
     for (case_number = first; case_number < first + n; case_number++)
         run_case(mix_bits(seed + case_number));
     printf("%u cases: %lu runs of %lu tasks (%lu resumed, %lu cancelled, %lu stopped, %lu jobs, "
