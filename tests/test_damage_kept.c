@@ -413,6 +413,85 @@ static void rows_of_sound_pages_are_not_computed_again(void)
     facpool_tasks_free(tasks);
 }
 
+/* A writer takes no row for a key whose ok row can still be read, wherever in a damaged block. */
+static void keys_that_can_be_read_are_final_for_a_writer(void)
+{
+    if (has_lines())
+        return;
+    size_t n, n_there = 0;
+    bool once;
+    facpool_tasks_free(write_pages(&n));
+    size_t lost = damage_a_page(n);
+    facpool_writer *writer = open_writer(FACPOOL_MODE_RESUME);
+    for (size_t i = 0; i < (size_t)WIDE * LONG; i++) {
+        char code[16];
+        const char *row_code = code;
+        int64_t date = FIRST + (int64_t)(i / WIDE);
+        double factors[2] = {value_of(date, i % WIDE, 0), value_of(date, i % WIDE, 1)};
+        facpool_rows row = FACPOOL_ROWS_INIT;
+        if (!is_chosen(i / WIDE, i % WIDE))
+            continue;
+        snprintf(code, sizeof code, "%06zu", i % WIDE);
+        row.n = 1;
+        row.dates = &date;
+        row.codes = &row_code;
+        row.factors = factors;
+        int rc = facpool_writer_append(writer, &row, &err);
+        CHECK(rc == 0 || rc == FACPOOL_E_EXISTS);
+        n_there += rc != 0;
+    }
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    CHECK_INT(n_there, n - lost);
+    CHECK_INT(count_keys(&once), n);
+    CHECK(once);
+}
+
+/* Failures whose messages are damaged, of two runs in one block: who has run his tasks again and
+ * well has lost nothing. */
+static void damaged_failures_that_were_superseded_are_no_loss(void)
+{
+    int64_t dates[CODES];
+    uint8_t statuses[CODES];
+    static char texts[CODES][40];
+    const char *messages[CODES];
+    facpool_rows rows = FACPOOL_ROWS_INIT;
+    for (size_t c = 0; c < CODES; c++) {
+        dates[c] = FIRST + (int64_t)(c % 2); /* of two runs */
+        statuses[c] = FACPOOL_STATUS_FAILED;
+        snprintf(texts[c], sizeof texts[c], "%.17g %zu", value_of(FIRST, c, 0), c);
+        messages[c] = texts[c];
+    }
+    rows.n = CODES;
+    rows.dates = dates;
+    rows.codes = codes;
+    rows.statuses = statuses;
+    rows.messages = messages;
+    unlink(path);
+    facpool_writer *writer = open_writer(FACPOOL_MODE_CREATE);
+    CHECK_OK(facpool_writer_append(writer, &rows, &err), err);
+    CHECK_OK(facpool_writer_sync(writer, &err), err);
+    uint64_t end = ask().end_bytes;
+    append_day(writer, 2);
+    CHECK_OK(facpool_writer_close(writer, &err), err);
+    size_t size;
+    uint8_t *bytes = file_read(path, &size);
+    int fd = file_open_to_damage();
+    file_flip(fd, bytes, (size_t)(end - 150) * 8);
+    close(fd);
+    free(bytes);
+    for (int round = 0; round < 2; round++) {
+        int times[DAYS + 1];
+        facpool_result *result = NULL;
+        facpool_report report = run_days(0, 0, times, FACPOOL_RESULTS_KEEP, &result);
+        CHECK_INT(report.damaged_blocks, 1);
+        CHECK_OK(facpool_result_load(result, &err), err);
+        for (size_t i = 0; i < CODES; i++)
+            CHECK_INT(facpool_result_status(result)[i], FACPOOL_STATUS_OK);
+        CHECK_INT(times[0], round ? 0 : CODES);
+        facpool_result_free(result);
+    }
+}
+
 static void who_follows_the_file_misses_nothing(void)
 {
     int times[DAYS + 1];
@@ -458,6 +537,8 @@ static void all_of_a_format(void)
     RUN(a_run_of_all_tasks_computes_what_was_lost);
     RUN(a_run_of_the_tasks_of_a_damaged_block_computes_it);
     RUN(rows_of_sound_pages_are_not_computed_again);
+    RUN(keys_that_can_be_read_are_final_for_a_writer);
+    RUN(damaged_failures_that_were_superseded_are_no_loss);
     RUN(who_follows_the_file_misses_nothing);
     RUN(who_follows_a_file_whose_damage_stays_sees_no_row_twice);
 }

@@ -223,7 +223,7 @@ static int count_rows(facpool_reader *reader, uint64_t skip, uint64_t *n, facpoo
     facpool_cursor *cursor = NULL;
     uint64_t end;
     filter.skip_bytes = skip;
-    filter.columns = FACPOOL_COLUMN_STATUS;
+    filter.columns = FACPOOL_COLUMN_DATE | FACPOOL_COLUMN_CODE; /* rows without them do not show */
     filter.factors = no_factors;
     int rc = ask(reader, &filter, &cursor, &end, err);
     *n = 0;

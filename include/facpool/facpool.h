@@ -708,7 +708,9 @@ typedef struct facpool_filter {
     const char *const *factors; /* which factors, in this order; NULL: all */
     size_t n_factors;
     uint32_t statuses; /* 0: ok only. A key has one status: superseded failures do not show */
-    uint32_t columns;  /* which fixed columns a batch view must have; 0: all */
+    uint32_t columns;  /* which fixed columns a batch view must have; 0: all. Without date and code
+                          damage to these is not seen: rows that were computed again because of it
+                          may be given twice */
     int32_t order;
     int32_t require_zero_copy; /* nonzero: fail with UNSUPPORTED rather than decode or copy, when the
                                   question is opened (which reads a page of each backup). The

@@ -53,7 +53,7 @@ static int remember_page(facpool_writer *w, fp_open_block *open, fp_read_context
     return rc;
 }
 
-/* Blocks that can't be read count as not there, as in a resume. */
+/* Pages whose keys can't be read count as not there, as in a resume. */
 static int remember_keys(facpool_writer *w, fp_source *source, facpool_error *err)
 {
     fp_read_context context = {0};
@@ -67,8 +67,11 @@ static int remember_keys(facpool_writer *w, fp_source *source, facpool_error *er
         if (!source->blocks[b].has_factors)
             continue;
         rc = source->type->open_block(source, b, &context, &open, err);
-        for (uint32_t page = 0; !rc && page < open->block->n_pages; page++)
+        for (uint32_t page = 0; !rc && page < open->block->n_pages; page++) {
             rc = remember_page(w, open, &context, page, keys, err);
+            if (rc == FACPOOL_E_CORRUPT)
+                rc = 0;
+        }
         if (open)
             source->type->close_block(open);
         if (rc == FACPOOL_E_CORRUPT)

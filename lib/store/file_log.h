@@ -155,7 +155,8 @@ int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema
                   fp_file *victim, facpool_error *err);
 
 /* Gives a new file that waits its name; one that has it is left as it is. Nothing has been appended
- * yet. Errors: BUSY, IO, NOMEM: what it was to replace is as it was. */
+ * yet. Errors: BUSY, IO, NOMEM: what it was to replace is as it was, unless it is the sync of the
+ * name that failed. */
 int fp_log_appear(fp_log *log, facpool_error *err);
 
 /* What resuming a file found. */

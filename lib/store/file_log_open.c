@@ -155,19 +155,36 @@ int fp_log_create(fp_log **out, const fp_log_settings *settings, const fp_schema
     return 0;
 }
 
+/* Opens the file for snapshots under the name that it is to get. */
+static int open_hidden(fp_log *log, facpool_error *err)
+{
+    char *name = fp_strdup(NULL, log->hidden);
+    if (!name)
+        return fp_fail_nomem(err, strlen(log->hidden) + 1);
+    int rc = fp_log_file_open_known(&log->reading, log->file.path, err);
+    if (rc) {
+        fp_free(NULL, name);
+        return rc;
+    }
+    fp_free(NULL, log->reading->file.path);
+    log->reading->file.path = name;
+    return 0;
+}
+
 int fp_log_appear(fp_log *log, facpool_error *err)
 {
     if (!log->hidden)
         return 0;
-    int rc = fp_file_sync(&log->file, err);
+    int rc = open_hidden(log, err);
+    if (!rc)
+        rc = fp_file_sync(&log->file, err);
     fp_lock_enter(&log->lock);
     if (!rc)
         rc = fp_log_publish(log, err);
     fp_lock_leave(&log->lock);
-    if (rc)
-        return rc;
-    fp_file_close(&log->victim); /* a place for the one that is opened now */
-    return open_reading(log, log->file.path, err);
+    if (!rc)
+        fp_file_close(&log->victim);
+    return rc;
 }
 
 /* A newline now and then: a line that is longer than any row is never called blank. */

@@ -101,8 +101,13 @@ static int note_bad_line(void *to, uint64_t offset, uint64_t bytes, facpool_erro
 int fp_log_recount_bad_lines(const fp_format *format, const fp_place *place,
                              fp_log_contents *contents, facpool_error *err)
 {
-    bad_lines lines = {0};
-    int rc = format->lines->each_bad_line(place, 0, contents->end, note_bad_line, &lines, err);
+    const fp_line_type *type = format->lines;
+    bad_lines first = {0}, lines = {0};
+    uint64_t at = contents->first_damage;
+    int rc = type->each_bad_line(place, at, at + 1, note_bad_line, &first, err);
+    if (rc || first.n) /* they are blanked in their order */
+        return rc;
+    rc = type->each_bad_line(place, 0, contents->end, note_bad_line, &lines, err);
     if (rc)
         return rc;
     contents->counts.damaged = lines.n;

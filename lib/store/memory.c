@@ -212,7 +212,7 @@ typedef struct loader {
     fp_open_block *open;
     fp_texts page_messages;
     facpool_error damage; /* the first that was met */
-    bool lost_rows;       /* of these tasks, by damage */
+    bool *lost;           /* by index: a row is damaged, and no other supersedes it; NULL: none */
     /* one page */
     int64_t dates[FP_PAGE_ROWS];
     uint32_t codes[FP_PAGE_ROWS];
@@ -230,7 +230,8 @@ static int read_page(loader *l, uint32_t column, uint32_t page, void *to, size_t
     return fp_source_copy(l->open, &l->context, column, page, 1, to, each, err);
 }
 
-/* Decides which rows of the page stand, and takes their status and time. */
+/* Decides which rows of the page stand, and takes their status and time. Ok rows are final: one
+ * that is there, of this run or an earlier page, stays. */
 static void take_keys(loader *l, size_t n)
 {
     fp_memory *m = l->memory;
@@ -244,10 +245,12 @@ static void take_keys(loader *l, size_t n)
         fp_key_walk_load(&walk);
         uint8_t had = m->statuses[walk.index], has = l->statuses[i];
         bool later = l->stamps[i] >= l->timestamps[walk.index];
-        bool stands = had == FACPOOL_STATUS_NONE || has == FACPOOL_STATUS_OK ||
-                      (had != FACPOOL_STATUS_OK && later);
+        bool stands = had == FACPOOL_STATUS_NONE ||
+                      (had != FACPOOL_STATUS_OK && (has == FACPOOL_STATUS_OK || later));
         if (!stands)
             continue;
+        if (l->lost && (has == FACPOOL_STATUS_OK || later))
+            l->lost[walk.index] = false;
         l->indexes[i] = walk.index;
         m->statuses[walk.index] = has;
         l->timestamps[walk.index] = l->stamps[i];
@@ -295,18 +298,22 @@ static int take_failures(loader *l, uint32_t page, size_t n, facpool_error *err)
     return rc;
 }
 
-/* A page that can't be read to its end has given nothing: its tasks count as not run. Returns
- * whether there were any. */
-static bool forget_rows(loader *l, size_t n)
+/* A page that can't be read to its end has given nothing: its tasks count as not run, and as lost
+ * until a row is met that supersedes the one there. Returns `rc`, or that there is no memory. */
+static int forget_rows(loader *l, size_t n, int rc, facpool_error *err)
 {
-    bool has_any = false;
+    fp_memory *m = l->memory;
     for (size_t i = 0; i < n; i++) {
         if (l->indexes[i] == FP_POSITION_NONE)
             continue;
-        l->memory->statuses[l->indexes[i]] = FACPOOL_STATUS_NONE;
-        has_any = true;
+        if (!l->lost)
+            l->lost = fp_alloc_zero(m->allocator, m->count, sizeof *l->lost);
+        if (!l->lost)
+            return fp_fail_nomem(err, m->count);
+        l->lost[l->indexes[i]] = true;
+        m->statuses[l->indexes[i]] = FACPOOL_STATUS_NONE;
     }
-    return has_any;
+    return rc;
 }
 
 static int load_page(loader *l, uint32_t page, facpool_error *err)
@@ -329,9 +336,7 @@ static int load_page(loader *l, uint32_t page, facpool_error *err)
     rc = take_factors(l, page, n, err);
     if (!rc && !l->open->block->all_ok)
         rc = take_failures(l, page, n, err);
-    if (rc && forget_rows(l, n))
-        l->lost_rows = true;
-    return rc;
+    return rc ? forget_rows(l, n, rc, err) : 0;
 }
 
 /* Goes on behind what is damaged, whose error is kept: it may be rows of other tasks. */
@@ -363,7 +368,8 @@ static int judge_damage(const loader *l, facpool_error *err)
     const fp_memory *m = l->memory;
     if (!l->damage.code)
         return 0;
-    if (!l->lost_rows && !memchr(m->statuses, FACPOOL_STATUS_NONE, m->count))
+    bool lost = l->lost && memchr(l->lost, true, m->count);
+    if (!lost && !memchr(m->statuses, FACPOOL_STATUS_NONE, m->count))
         return 0;
     return fp_error_copy(err, &l->damage);
 }
@@ -438,6 +444,7 @@ int fp_memory_load(fp_memory *m, fp_source *source, facpool_error *err)
         rc = judge_damage(l, err);
     fp_key_matcher_free(&l->matcher);
     fp_read_context_free(&l->context);
+    fp_free(m->allocator, l->lost);
     fp_texts_free(&l->page_messages);
     fp_free(m->allocator, l);
     return rc;
