@@ -911,8 +911,8 @@ FACPOOL_API int facpool_backup_verify(const char *path, facpool_verify_report *r
 
 /* Cuts off a torn tail and writes the index, so that the file is closed; the report says what was
  * found before. Damaged blocks stay as they are, and are no error here (see damaged_blocks); a run
- * of their tasks that resumes the file computes them again. Errors: BUSY (a writer is at work), NOT_FOUND, UNSUPPORTED (not a
- * backup), CORRUPT (the header), IO, NOMEM. */
+ * of their tasks that resumes the file computes them again. Errors: BUSY (a writer is at work),
+ * NOT_FOUND, UNSUPPORTED (not a backup), CORRUPT (the header), IO, NOMEM. */
 FACPOOL_API int facpool_backup_repair(const char *path, facpool_verify_report *report,
                                       facpool_error *err);
 

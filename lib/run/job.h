@@ -103,10 +103,11 @@ int fp_job_collect(void *job, uint32_t lane, facpool_error *err);
 /* Closes the writer, builds the result, frees the job. */
 int fp_job_finish(facpool_job *job, facpool_result **out, facpool_error *err);
 
-/* Ends a job that never began: no result. */
 /* The last step before tasks are given out, when nothing can keep them from running any more: a
  * backup that is overwritten is replaced now. Errors: BUSY, IO, NOMEM. */
 int fp_job_begin(facpool_job *job, facpool_error *err);
+
+/* Ends a job that never began: no result. */
 void fp_job_abandon(facpool_job *job);
 
 #endif

@@ -26,10 +26,9 @@ void fp_plan_free(fp_plan *plan);
 
 /* What subtracting a backup found. */
 typedef struct fp_plan_findings {
-    uint64_t
-        unreadable;   /* blocks of which some keys can't be read: their rows count as not there */
-    bool has_others;  /* rows of keys that are no tasks of the plan */
-    uint8_t *is_ours; /* one a block of the source: all of its keys are tasks of the plan; owned */
+    uint64_t unreadable; /* blocks with keys that can't be read: those rows are not there */
+    bool has_others;     /* rows of keys that are no tasks of the plan */
+    uint8_t *is_ours;    /* one a block of the source: all its keys are tasks of the plan; owned */
 } fp_plan_findings;
 
 void fp_plan_findings_free(fp_plan_findings *found);

@@ -1,6 +1,7 @@
 /* Opening a file for writing: making a new one under a temporary name and publishing it whole, or
- * taking over one that is there and cutting off its torn tail. Called by sink.c, which has chosen
- * the format and applied the mode. It appends nothing. */
+ * taking over one that is there, cutting off its torn tail and, for who computes it again, giving up
+ * what is damaged. Called by the file sink, which has chosen the format and applied the mode. It
+ * appends no rows. */
 #include "store/file_log.h"
 
 #include "base/alloc.h"
