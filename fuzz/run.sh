@@ -9,8 +9,8 @@
 #   --out FOLDER  where corpora grow and findings are kept (build-fuzz/out)
 #   --no-build    with the targets as they were built for this FOLDER before
 #   --table       runs nothing: only the table of what was run so far, also while it runs
-#   --minimise    then brings back into fuzz/corpus/TARGET, as few and small inputs as reach the
-#                 same edges, at most 60 KiB in all; regressions (regression-*) stay as they are
+#   --minimise    then brings back into fuzz/corpus/TARGET, as few inputs as reach the same edges, at
+#                 most 60 KiB in all; regressions (regression-*) stay as they are
 #
 # FOLDER holds TARGET.log and TARGET/: corpus/, and crashes/ (inputs that ended the target, took
 # longer than 30 s, or more memory than a hostile file may cost). Started again it goes on with the
@@ -157,14 +157,17 @@ print_table() {
     done
 }
 
-# Of what reaches the same edges libFuzzer takes the smallest inputs first. Those that would make the
-# folder too large are left out: larger ones come last.
+# Few inputs that reach every edge: how often they do is not looked at, or there would be ten times as
+# many, each of which costs the normal tests its changed copies. Those that would make the folder too
+# large are left out: larger ones come last.
 minimise_one() {
     target=$1
     kept=$root/fuzz/corpus/$target
     fresh=$(mktemp -d)
-    "$out/bin/$target" -merge=1 -rss_limit_mb="$rss_mb" -timeout="$timeout_s" "$fresh" "$kept" \
-        "$out/$target/corpus" "$out/seeds/$target" >"$out/$target/merge.log" 2>&1 || {
+    mkdir -p "$out/seeds/$target" "$out/$target/corpus"
+    "$out/bin/$target" -set_cover_merge=1 -use_counters=0 -rss_limit_mb="$rss_mb" \
+        -timeout="$timeout_s" "$fresh" "$kept" "$out/$target/corpus" "$out/seeds/$target" \
+        >"$out/$target/merge.log" 2>&1 || {
         tail -n 5 "$out/$target/merge.log"
         return
     }

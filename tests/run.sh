@@ -227,9 +227,9 @@ set_up_python() {
 on_files='layers|symbols|readme'
 without_threads="$on_files|minute_bars_parts|codec.*|store_damage.*|query_model|format|real_data"
 without_runs="$on_files|codec.*|json.*|arrow_.*|store_damage.*|query_model|format|real_data"
-not_small="$on_files|store_damage.*|query_model|compact|json|json_damage|json_text|arrow_file.*"
+not_small="$on_files|codec_bytes|store_damage.*|query_model|compact|json(_damage|_text)?|arrow_file.*"
 
-# How much tests do that can do more or less: see of_tier in tests/scratch.h.
+# How much tests do that can do more or less: see of_tier in tests/tiers.h.
 tier() {
     FACPOOL_TEST_TIER=$1
     export FACPOOL_TEST_TIER

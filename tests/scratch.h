@@ -119,28 +119,28 @@ static inline uint8_t *file_read(const char *path, size_t *size)
         return NULL;
     }
     *size = (size_t)status.st_size;
-    uint8_t *bytes = malloc(*size + 1);
+    uint8_t *content = malloc(*size + 1);
     size_t done = 0;
-    while (bytes && done < *size) {
-        ssize_t got = pread(fd, bytes + done, *size - done, (off_t)done);
+    while (content && done < *size) {
+        ssize_t got = pread(fd, content + done, *size - done, (off_t)done);
         if (got <= 0)
             break;
         done += (size_t)got;
     }
     close(fd);
-    if (bytes && done < *size) {
-        free(bytes);
+    if (content && done < *size) {
+        free(content);
         return NULL;
     }
-    return bytes;
+    return content;
 }
 
-static inline bool file_write(const char *path, const uint8_t *bytes, size_t size)
+static inline bool file_write(const char *path, const uint8_t *content, size_t size)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return false;
-    bool whole = pwrite(fd, bytes, size, 0) == (ssize_t)size;
+    bool whole = pwrite(fd, content, size, 0) == (ssize_t)size;
     return close(fd) == 0 && whole;
 }
 

@@ -202,7 +202,7 @@ static size_t n_cuts;
 
 static void cut_at_every_read(const char *path, const uint8_t *bytes, size_t size)
 {
-    size_t lengths[] = {0, 100, size / 3, size * 5 / 8, size - 1};
+    size_t lengths[] = {0, 100, size / 3, size * 5 / 8, size - 1}, step = of_tier(3, 1, 1);
     for (int c = 0; c < N_CALLS; c++)
         for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
             CHECK(file_write(path, bytes, size));
@@ -210,7 +210,7 @@ static void cut_at_every_read(const char *path, const uint8_t *bytes, size_t siz
             calls[c](path);
             size_t n = now.n_reads, most = 20 * n + 1000;
             CHECK(n > 0);
-            for (size_t k = 0; k <= n; k++, n_cuts++) {
+            for (size_t k = l % step; k <= n; k += step, n_cuts++) {
                 CHECK(file_write(path, bytes, size));
                 now = (trap){path, k, lengths[l], 0, most};
                 calls[c](path);

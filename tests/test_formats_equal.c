@@ -4,7 +4,7 @@
 #include "property_world.h"
 #include "storage_suite.h"
 
-#define N_WORLDS 16
+static unsigned n_worlds;
 
 /* ------------------------------------------------------------------ answers, kept */
 
@@ -286,7 +286,7 @@ static void write_kept(const world *w, const char *path, const kept_rows *rows, 
 /* Each world's run without a store, and then through this one. */
 static void a_run_gives_the_same_rows_as_without_a_store(void)
 {
-    for (unsigned n = 1; n <= N_WORLDS; n++) {
+    for (unsigned n = 1; n <= n_worlds; n++) {
         world w;
         kept_rows expected[N_QUESTIONS];
         world_init(&w, n);
@@ -310,7 +310,7 @@ static void a_run_gives_the_same_rows_as_without_a_store(void)
 static void a_resumed_run_gives_the_same_rows_as_the_first_store(void)
 {
     const storage_case *tested = store;
-    for (unsigned n = 1; n <= N_WORLDS; n++) {
+    for (unsigned n = 1; n <= n_worlds; n++) {
         world w;
         kept_rows expected[N_QUESTIONS];
         world_init(&w, n);
@@ -343,7 +343,7 @@ static void make_rows(world *w, uint64_t seed, kept_rows *answers)
 
 static void rows_written_by_hand_are_the_same(void)
 {
-    for (unsigned n = 1; n <= N_WORLDS; n++) {
+    for (unsigned n = 1; n <= n_worlds; n++) {
         world w;
         kept_rows expected[N_QUESTIONS];
         make_rows(&w, n, expected);
@@ -363,7 +363,7 @@ static void files_of_several_formats_are_asked_as_one(void)
     if (store->sink)
         return;
     const storage_case *tested = store;
-    for (unsigned n = 1; n <= N_WORLDS; n++) {
+    for (unsigned n = 1; n <= n_worlds; n++) {
         world w;
         kept_rows expected[N_QUESTIONS];
         const char *paths[N_FILE_FORMATS];
@@ -402,5 +402,6 @@ static void tests(void)
 
 int main(int argc, char **argv)
 {
+    n_worlds = of_tier(6, 16, 200);
     return suite_main(argc, argv, "formats-equal", N_STORAGE_CASES, tests);
 }

@@ -4,6 +4,7 @@
  * a format whose header is durable before its name, it is nobody's backup and is left as it is.
  * Rows behind zeros are known, and files of others that hold rows of ours are not taken for it. */
 #include "json_rows.h"
+#include "scratch.h"
 
 #define TAG "v1"
 
@@ -363,12 +364,10 @@ static void rows_behind_half_blanked_garbage_are_known(void)
     bytes b = write_file(path, &r, TAG);
     for (size_t i = 0; i <= sizeof traces / sizeof *traces; i++) {
         bytes torn = behind(&b, 0, 0);
-        uint64_t garbage = 88172645463325252 + i;
+        random_numbers garbage = {i};
         for (size_t at = 0; at < 4096; at++) {
-            garbage ^= garbage << 13;
-            garbage ^= garbage >> 7;
-            garbage ^= garbage << 17;
-            torn.at[at] = garbage % 256 ? (uint8_t)garbage : '\n';
+            uint64_t bits = random_bits(&garbage);
+            torn.at[at] = bits % 256 ? (uint8_t)bits : '\n';
         }
         torn.at[4095] = '\n'; /* or the last line of it ends as a row */
         bool is_traced = i < sizeof traces / sizeof *traces;
@@ -385,6 +384,50 @@ static void rows_behind_half_blanked_garbage_are_known(void)
         CHECK_INT(rc, is_traced ? 0 : FACPOOL_E_UNSUPPORTED);
         CHECK(!is_traced || source->n_blocks > 0);
         fp_source_release(source);
+        free(torn.at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
+/* Its first sectors, up to the middle of a row: each is zeros, garbage or blanks, these at least
+ * once. So they are when the power is lost again while lost ones are given up. */
+static bytes half_blanked(const bytes *b, random_numbers *r)
+{
+    bytes torn = behind(b, 0, 0);
+    size_t n = line_at(b, 59) + 30, blank = 512 * random_below(r, 9);
+    for (size_t begin = 0; begin < n; begin += 512) {
+        size_t end = begin + 512 < n ? begin + 512 : n;
+        unsigned kind = begin == blank ? 0 : random_below(r, 3);
+        for (size_t at = begin; at < end; at++)
+            torn.at[at] = kind == 0 ? ' ' : kind == 1 ? 0 : (uint8_t)random_bits(r);
+    }
+    return torn;
+}
+
+static void rows_behind_half_blanked_sectors_are_known(void)
+{
+    const char *path = path_of("blanked.jsonl");
+    facpool_backup_options resume = options_of(path, FACPOOL_MODE_RESUME);
+    rows r = some_rows(120);
+    bytes b = write_file(path, &r, TAG);
+    CHECK(line_at(&b, 59) > 9 * 512);
+    random_numbers choices = {1};
+    for (unsigned i = 0; i < of_tier(300, 1000, 100000); i++) {
+        bytes torn = half_blanked(&b, &choices);
+        save_file(path, torn.at, torn.n);
+        fp_source *source;
+        fp_sink *sink;
+        fp_sink_opening opening;
+        CHECK_OK(fp_source_open(&source, path, NULL, &err), err);
+        fp_source_release(source);
+        CHECK_OK(open_sink_of_all(&sink, &resume, &opening, &err), err);
+        rows lost = some_rows(60);
+        for (size_t first = 0; first < lost.n; first += RUN_ROWS)
+            CHECK_OK(append_rows(sink, &lost, first, RUN_ROWS, &err), err);
+        CHECK_OK(fp_sink_close(sink, &err), err);
+        check_rows(path, &r);
+        rows_free(&lost);
         free(torn.at);
     }
     free(b.at);
@@ -457,6 +500,7 @@ int main(void)
     RUN(a_file_is_known_by_its_rows);
     RUN(rows_between_lost_sectors_are_known);
     RUN(rows_behind_half_blanked_garbage_are_known);
+    RUN(rows_behind_half_blanked_sectors_are_known);
     RUN(files_of_others_with_rows_in_them_are_left_alone);
     remove_folder();
     return TEST_END();

@@ -18,7 +18,9 @@ static const char first_bytes[] = "{\"date\":";
 /* A file that begins with zeros is looked through for so much. */
 #define MOST_ZEROS_BYTES ((uint64_t)1 << 30)
 #define MOST_LOST_BYTES  ((size_t)1 << 20)
+#define MOST_LETTERS     31 /* in lines of garbage that are text by chance */
 #define AHEAD_BYTES      ((size_t)64 << 10)
+#define SECTOR_BYTES     512 /* no disk writes less: what a power loss keeps, it keeps whole */
 
 /* ------------------------------------------------------------------ recognising a file */
 
@@ -80,49 +82,69 @@ static bool is_good(const fp_json_line *line)
            fp_json_line_is_sound(line->text, line->n);
 }
 
+static bool begins_blank(const char *text, size_t n)
+{
+    return n >= N_FIRST_BYTES && fp_json_is_blank(text, N_FIRST_BYTES);
+}
+
 /* Whether it tells of blanking, whole or cut short by a power loss: spaces at its beginning, or a
  * row's whole end. */
 static bool may_be_blanked(const fp_json_line *line)
 {
-    if (line->n < N_FIRST_BYTES)
-        return false;
-    return fp_json_is_blank(line->text, N_FIRST_BYTES) ||
-           (line->n > ROW_END_BYTES && ends_as_a_row(line));
+    return begins_blank(line->text, line->n) || (line->n > ROW_END_BYTES && ends_as_a_row(line));
 }
 
-/* Text that neither begins nor ends as a row; a few bytes of garbage may look like text. */
-static bool is_text_of_others(const fp_json_line *line)
+/* Whether a sector of it was blanked, where the one that it begins in was not, or was lost. */
+static bool has_blanked_sector(const fp_json_line *line)
 {
+    size_t before = (size_t)(-line->offset % SECTOR_BYTES);
+    for (size_t at = before; at < line->n; at += SECTOR_BYTES)
+        if (begins_blank(line->text + at, line->n - at))
+            return true;
+    return false;
+}
+
+/* How many letters it has where it is text that neither begins nor ends as a row, else 0. */
+static size_t letters_of_others(const fp_json_line *line)
+{
+    size_t n_letters = 0;
     if (line->n < N_FIRST_BYTES || may_be_blanked(line) ||
         strange_bytes((const uint8_t *)line->text, line->n) == 0)
-        return false;
-    for (size_t i = 0; i < line->n; i++)
+        return 0;
+    for (size_t i = 0; i < line->n; i++) {
         if ((uint8_t)line->text[i] < 0x20)
-            return false;
-    return fp_utf8_valid(line->text, line->n);
+            return 0;
+        n_letters += line->text[i] != ' ';
+    }
+    return fp_utf8_valid(line->text, line->n) ? n_letters : 0;
 }
 
 /* A file of which all that is known in its first bytes was being blanked: garbage and blanks, then
- * a good row. */
+ * a good row. Garbage may have a few letters in lines of their own. */
 static int look_behind_blanks(fp_json_lines *lines, bool *has, facpool_error *err)
 {
     fp_json_line line = {.kind = FP_JSON_BLANK};
+    uint64_t traces_end = lines->offset + FP_PROBE_BYTES;
     bool is_blanked = false;
+    size_t n_letters = 0;
     for (size_t n = 0; n < MOST_LOST_BYTES; n += line.kind == FP_JSON_BLANK ? 0 : line.n) {
         int rc = fp_json_next_line(lines, &line, err);
-        bool has_text = line.kind == FP_JSON_WHOLE || line.kind == FP_JSON_BLANK;
-        if (rc || !has_text || is_text_of_others(&line))
+        bool is_line = line.kind == FP_JSON_WHOLE || line.kind == FP_JSON_BLANK;
+        if (!rc && is_line)
+            n_letters += letters_of_others(&line);
+        if (rc || !is_line || n_letters > MOST_LETTERS)
             return rc;
         *has = is_blanked && is_good(&line);
-        is_blanked = is_blanked || (line.offset < FP_PROBE_BYTES && may_be_blanked(&line));
-        if (*has || (!is_blanked && line.offset >= FP_PROBE_BYTES))
+        is_blanked = is_blanked || (line.offset < traces_end &&
+                                    (may_be_blanked(&line) || has_blanked_sector(&line)));
+        if (*has || (!is_blanked && line.offset >= traces_end))
             return 0;
     }
     return 0;
 }
 
-/* Goes on behind the zeros: the rest of a row whose beginning is lost, more lines with zeros in
- * them or without, or lines that were blanked, then a good one. */
+/* Goes on behind the zeros: the rest of a row whose beginning is lost, or what was being blanked,
+ * more lines with zeros in them or without, then a good one. */
 static int look_for_row(fp_json_lines *lines, bool *has, facpool_error *err)
 {
     fp_json_line line = {.kind = FP_JSON_BLANK};
@@ -134,7 +156,8 @@ static int look_for_row(fp_json_lines *lines, bool *has, facpool_error *err)
         if (rc || !may_be_what_is_left(&line))
             return rc;
         *has = is_good(&line);
-        if (*has || (is_first && line.kind == FP_JSON_WHOLE && !ends_as_a_row(&line)))
+        bool is_sign = ends_as_a_row(&line) || has_blanked_sector(&line);
+        if (*has || (is_first && line.kind == FP_JSON_WHOLE && !is_sign))
             return 0;
         is_first = is_first && line.kind == FP_JSON_BLANK;
     }
@@ -151,10 +174,14 @@ int fp_json_has_row(const fp_file *file, bool *has, facpool_error *err)
     window.size = size < MOST_ZEROS_BYTES ? size : MOST_ZEROS_BYTES;
     if (!rc)
         rc = fp_window_skip_zeros(&window, 0, &lines.offset, err);
-    bool has_zeros = lines.offset > 0;
-    if (!rc && lines.offset < window.size) {
+    uint64_t begin = lines.offset;
+    if (!rc && begin < window.size) {
         window.size = size;
-        rc = (has_zeros ? look_for_row : look_behind_blanks)(&lines, has, err);
+        if (begin > 0)
+            rc = look_for_row(&lines, has, err);
+        lines.offset = begin;
+        if (!rc && !*has)
+            rc = look_behind_blanks(&lines, has, err);
     }
     fp_window_free(&window);
     return rc;
