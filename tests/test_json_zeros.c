@@ -434,6 +434,43 @@ static void rows_behind_half_blanked_sectors_are_known(void)
     rows_free(&r);
 }
 
+/* A trace of blanking, letters in a line, garbage in lines, and a file. */
+static bytes behind_garbage(const bytes *b, size_t n_letters, size_t n_garbage)
+{
+    static const char trace[] = "        \x01\n";
+    size_t begin = strlen(trace) + n_letters + 1;
+    bytes all = behind(b, begin + n_garbage, '\x01');
+    memcpy(all.at, trace, strlen(trace));
+    memset(all.at + strlen(trace), 'w', n_letters);
+    for (size_t at = begin - 1; at < begin + n_garbage; at += 100)
+        all.at[at] = '\n';
+    all.at[begin + n_garbage - 1] = '\n';
+    return all;
+}
+
+/* Rows count within a MiB, and where a few letters stand before them. */
+static void rows_far_behind_garbage_or_letters_are_not_known(void)
+{
+    static const struct {
+        size_t n_letters, n_garbage;
+        bool is_known;
+    } cases[] = {{31, 5000, true}, {32, 5000, false}, {31, 1000000, true}, {31, 1100000, false}};
+    const char *path = path_of("far.jsonl");
+    rows r = some_rows(120);
+    bytes b = write_file(path, &r, TAG);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bytes torn = behind_garbage(&b, cases[i].n_letters, cases[i].n_garbage);
+        save_file(path, torn.at, torn.n);
+        fp_source *source = NULL;
+        int rc = fp_source_open(&source, path, NULL, &err);
+        CHECK_INT(rc, cases[i].is_known ? 0 : FACPOOL_E_UNSUPPORTED);
+        fp_source_release(source);
+        free(torn.at);
+    }
+    free(b.at);
+    rows_free(&r);
+}
+
 #define TEXT(literal) literal, sizeof literal - 1
 
 /* Rows of ours may stand in files of others: in a page about this format, an archive, the image of
@@ -501,6 +538,7 @@ int main(void)
     RUN(rows_between_lost_sectors_are_known);
     RUN(rows_behind_half_blanked_garbage_are_known);
     RUN(rows_behind_half_blanked_sectors_are_known);
+    RUN(rows_far_behind_garbage_or_letters_are_not_known);
     RUN(files_of_others_with_rows_in_them_are_left_alone);
     remove_folder();
     return TEST_END();
