@@ -410,7 +410,8 @@ pip_install() {
         bindings/python
 }
 
-# These builds are imported and no more: without optimisation they take half the time.
+# These builds have one small program run: without optimisation they take half the time. That of
+# `pip install`, which has all tests run, is a release.
 unoptimised=setup-args=-Doptimization=0
 
 build_sdist_and_wheel() {

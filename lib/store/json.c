@@ -156,8 +156,8 @@ static int look_for_row(fp_json_lines *lines, bool *has, facpool_error *err)
         if (rc || !may_be_what_is_left(&line))
             return rc;
         *has = is_good(&line);
-        bool is_sign = ends_as_a_row(&line) || has_blanked_sector(&line);
-        if (*has || (is_first && line.kind == FP_JSON_WHOLE && !is_sign))
+        if (*has || (is_first && line.kind == FP_JSON_WHOLE && !ends_as_a_row(&line) &&
+                     !has_blanked_sector(&line)))
             return 0;
         is_first = is_first && line.kind == FP_JSON_BLANK;
     }
